@@ -1,0 +1,165 @@
+-- moonring.cli: the command line of the executable.
+--
+-- A script, or the code of -e, runs as the main task; the process ends when that task and its children have ended.
+-- Everything that specs may unload and reload is loaded here once, so that it stays.
+
+local native = require "moonring.native"
+local errors = require "moonring.errors"
+local task = require "moonring.task"
+local loop = require "moonring.loop"
+require "moonring"
+require "moonring.net"
+
+local C = native.C
+
+local USAGE = [==[
+usage: moonring [options] [script [args...]]
+  -e code   run the code
+  -v        print the version
+  -h        print this help
+  --        stop handling options
+The script runs as a task: it may wait anywhere, and the process ends when its work ends.
+]==]
+
+-- Splits the arguments as luajit does. Returns a table, or nil and a message.
+local function parse(arguments)
+  local options, i = { code = {} }, 1
+  while arguments[i] do
+    local argument = arguments[i]
+    if argument == "--" then
+      i = i + 1
+      break
+    elseif argument == "-v" or argument == "-h" then
+      options[argument:sub(2)] = true
+    elseif argument:sub(1, 2) == "-e" then
+      local code = argument:sub(3)
+      if code == "" then
+        i = i + 1
+        code = arguments[i]
+      end
+      if not code then return nil, "-e needs an argument" end
+      options.code[#options.code + 1] = code
+    elseif argument:sub(1, 1) == "-" then
+      return nil, ("unknown option '%s'"):format(argument)
+    else
+      break
+    end
+    i = i + 1
+  end
+  options.script = arguments[i]
+  options.script_index = i
+  return options
+end
+
+-- The global `arg`: the script at 0, its arguments behind it, what came before at negative indices.
+local function make_arg(arguments, script_index)
+  local base = arguments[script_index] and script_index or 0
+  local out = {}
+  for i = 0, #arguments do
+    out[i - base] = arguments[i]
+  end
+  return out
+end
+
+local function run_all(options, chunks, arguments)
+  for _, chunk in ipairs(chunks) do
+    chunk()
+  end
+  if not options.script then return end
+  local chunk, message = loadfile(options.script)
+  if not chunk then error(message, 0) end
+  chunk(unpack(arguments, options.script_index + 1))
+end
+
+-- A nil error says that everything has been told already (busted ends a failed run so).
+local function report(failure, root)
+  if failure == nil then return end
+  local text = tostring(failure)
+  io.stderr:write("moonring: ", text, "\n")
+  local trace = task.traceback_of(failure, root)
+  if trace and trace ~= "" then io.stderr:write(trace, "\n") end
+end
+
+-- SIGINT and SIGTERM cancel the main task; scopes end in order, and the process then ends by that signal, as its parent
+-- expects. A second one doesn't wait for the first.
+local function watch_signals(root)
+  local received
+  for _, number in ipairs { 2, 15 } do
+    loop.signals[number] = function()
+      if received then C.mr_signal_die(number) end
+      received = number
+      root:cancel(errors.new("cancelled", ("cancelled: the process was told to end by signal %d"):format(number)))
+    end
+    local result = C.mr_signal_watch(loop.handle(), number)
+    if result < 0 then
+      local _, message, code = errors.world(result, "watch signals")
+      errors.raise(code, "%s", message)
+    end
+  end
+  return function()
+    return received
+  end
+end
+
+-- os.exit must not leave the kernel with operations on memory that is about to go.
+local function guard_exit()
+  local exit = os.exit
+  function os.exit(...) -- luacheck: ignore
+    loop.close()
+    exit(...)
+  end
+end
+
+local function run_main(options, chunks, arguments)
+  local root = task.root(run_all, options, chunks, arguments)
+  guard_exit()
+  local signal_received = watch_signals(root)
+  loop.run_until(root)
+  local received = signal_received()
+  local failure = root.failure
+  loop.close()
+  if received and (root.ok or errors.is(failure, "cancelled")) then
+    io.stdout:flush()
+    C.mr_signal_die(received)
+  end
+  if root.ok then return 0 end
+  report(failure, root)
+  return 1
+end
+
+--- Runs the command line. Returns the exit status.
+---@param version string
+---@param arguments string[] argv, from 0 on
+---@return integer
+return function(version, arguments)
+  local options, message = parse(arguments)
+  if not options then
+    io.stderr:write("moonring: ", message, "\n", USAGE)
+    return 1
+  end
+  if options.v then print(("moonring %s (%s, interface %d)"):format(version, jit.version, C.mr_abi())) end
+  if options.h then io.write(USAGE) end
+  if not options.script and #options.code == 0 then
+    if options.v or options.h then return 0 end
+    io.stderr:write("moonring: a script is needed\n", USAGE)
+    return 1
+  end
+  local chunks = {}
+  for i, code in ipairs(options.code) do
+    local chunk
+    chunk, message = loadstring(code, "=(command line)")
+    if not chunk then
+      io.stderr:write("moonring: ", message, "\n")
+      return 1
+    end
+    chunks[i] = chunk
+  end
+  _G.arg = make_arg(arguments, options.script_index)
+  local ok, status = xpcall(run_main, function(failure)
+    return { failure = failure, trace = not errors.is(failure) and debug.traceback("", 2) or nil }
+  end, options, chunks, arguments)
+  if ok then return status end
+  io.stderr:write("moonring: ", tostring(status.failure), "\n", status.trace or "")
+  loop.close()
+  return 1
+end

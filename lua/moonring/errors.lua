@@ -1,0 +1,56 @@
+-- moonring.errors: how failure looks.
+--
+-- Misuse and cancellation are raised as error objects with a `code`; what the world does is returned as
+-- nil, message, code, where code is the errno's name.
+
+local native = require "moonring.native"
+local C, ffi = native.C, native.ffi
+
+local errors = {}
+
+---@class moonring.Error
+---@field code string "argument", "closed", "busy", "underflow", "overflow", "cancelled", "deadline" or an errno's name
+---@field message string what was tried, the numbers, and what to do
+local Error = { __name = "moonring.Error" }
+Error.__index = Error
+
+function Error:__tostring()
+  return self.message
+end
+
+--- Makes an error object.
+---@param code string
+---@param message string
+---@return moonring.Error
+function errors.new(code, message)
+  return setmetatable({ code = code, message = message }, Error)
+end
+
+--- Raises an error object.
+---@param code string
+---@param message string a format for the values that follow, or the whole message
+function errors.raise(code, message, ...)
+  if select("#", ...) > 0 then message = message:format(...) end
+  error(errors.new(code, message), 0)
+end
+
+--- Whether a value is an error object, of the given code where one is given.
+---@param value any
+---@param code? string
+---@return boolean
+function errors.is(value, code)
+  return type(value) == "table" and getmetatable(value) == Error and (code == nil or value.code == code)
+end
+
+--- What a function returns when the world has failed it.
+---@param number integer errno, positive or negative
+---@param doing? string what was tried, on what: put before the system's words
+---@return nil, string message, string code
+function errors.world(number, doing)
+  local code = ffi.string(C.mr_error_name(number))
+  local message = code .. ": " .. ffi.string(C.mr_error_text(number)):gsub("^%u%l", string.lower)
+  if doing then message = doing .. ": " .. message end
+  return nil, message, code
+end
+
+return errors

@@ -1,0 +1,283 @@
+-- moonring.net.connection: a TCP stream.
+--
+-- Reading hands out the memory that the kernel wrote; writing a buffer hands the same memory back to it. A reader that lags
+-- stops the peer, a writer waits while too much is queued, so neither side's memory grows without bound.
+
+local native = require "moonring.native"
+local errors = require "moonring.errors"
+local task = require "moonring.task"
+local loop = require "moonring.loop"
+local buffer = require "moonring.buffer"
+local address = require "moonring.net.address"
+
+local C, ffi = native.C, native.ffi
+local band = bit.band
+local readers, writers = loop.readers, loop.writers
+local current, wait = task.current, task.wait
+
+local EAGAIN = -11
+local OPEN = C.MR_BUFFER_OPEN
+
+local M = {
+  -- Bytes queued on a connection at which a writer waits, and at which it goes on.
+  WRITE_HIGH = 262144,
+  WRITE_LOW = 65536,
+  -- Seconds that close gives queued bytes to leave.
+  LINGER = 10,
+}
+
+---@class moonring.Connection
+local Connection = { __name = "moonring.Connection" }
+Connection.__index = Connection
+M.Connection = Connection
+
+local function refuse_closed(what)
+  errors.raise("closed", "connection:%s: the connection has been closed", what)
+end
+
+--- Wraps a slot of the loop. guarded: a finalizer closes it when it is forgotten. Internal.
+function M.new(handle, slot, guarded)
+  local self = setmetatable({ handle = handle, slot = slot, input = false, guard = false }, Connection)
+  if guarded then
+    self.guard = ffi.gc(ffi.new("mr_guard"), C.mr_guard_release)
+    C.mr_connection_guard(handle, slot, self.guard)
+  end
+  return self
+end
+
+-- Takes the task's wait back; called when it is cancelled.
+function Connection:withdraw(waiting)
+  local slot = self.slot
+  if not slot then return end
+  if readers[slot] == waiting then
+    readers[slot] = nil
+    C.mr_connection_read_withdraw(self.handle, slot)
+  elseif writers[slot] == waiting then
+    writers[slot] = nil
+    C.mr_connection_write_withdraw(self.handle, slot)
+  end
+end
+
+local function wait_in(self, waiting_tasks, what)
+  local slot, me = self.slot, current()
+  local other = waiting_tasks[slot]
+  if other then
+    errors.raise("busy", "connection:%s: %s is in %s of this connection already, and %s wants to; one task at a time", what,
+      tostring(other), what, tostring(me))
+  end
+  waiting_tasks[slot] = me
+  wait(self)
+  if not self.slot then refuse_closed(what) end
+end
+
+--- Waits for bytes and returns them as a buffer: the memory that the kernel has filled, position 0, limit = their number.
+--- The buffer is lent until the next read or the close of this connection; its slice or retain keeps the bytes longer.
+---@return moonring.Buffer? buffer nil at the end of the stream
+---@return string? message what went wrong, when it is nil for that reason
+---@return string? code the errno's name
+function Connection:read()
+  local slot = self.slot
+  if not slot then refuse_closed("read") end
+  local input = self.input
+  if not input then
+    input = buffer.new()
+    self.input = input
+  end
+  local count = C.mr_connection_read(self.handle, slot, input)
+  while count == EAGAIN do
+    wait_in(self, readers, "read")
+    count = C.mr_connection_read(self.handle, slot, input)
+  end
+  if count > 0 then return input end
+  if count == 0 then return nil end
+  return errors.world(count, "read")
+end
+
+--- Waits for more bytes and puts them behind the remaining ones of `input`, a buffer that read has returned. Afterwards it is one
+--- run of at most `max` bytes from position 0 on.
+---@param input moonring.Buffer
+---@param max integer bytes
+---@return boolean? more nil at the end of the stream; false when it holds max bytes already
+---@return string? message
+---@return string? code
+function Connection:extend(input, max)
+  local slot = self.slot
+  if not slot then refuse_closed("extend") end
+  local count = C.mr_connection_extend(self.handle, slot, input, max)
+  while count == EAGAIN do
+    wait_in(self, readers, "read")
+    count = C.mr_connection_extend(self.handle, slot, input, max)
+  end
+  if count > 0 then return true end
+  if count == 0 then return nil end
+  if count == -90 then return false end -- EMSGSIZE
+  return errors.world(count, "read")
+end
+
+--- Iterates over what arrives: `for buffer in connection:chunks() do`. Ends with the stream, also when it fails.
+function Connection:chunks()
+  return Connection.read, self
+end
+
+local function drain(self, mark)
+  local result = C.mr_connection_drain(self.handle, self.slot, mark)
+  while result == EAGAIN do
+    wait_in(self, writers, "write")
+    result = C.mr_connection_drain(self.handle, self.slot, mark)
+  end
+  if result == 0 then return true end
+  return errors.world(result, "write")
+end
+
+-- A string longer than the queue may get goes out in pieces.
+local function write_long(self, text)
+  local from, length, at = ffi.cast("const uint8_t *", text), #text, 0
+  while at < length do
+    local count = math.min(length - at, M.WRITE_HIGH)
+    local queued = C.mr_connection_write_bytes(self.handle, self.slot, from + at, count)
+    if queued < 0 then return errors.world(queued, "write") end
+    at = at + count
+    if queued > M.WRITE_HIGH then
+      local ok, message, code = drain(self, M.WRITE_LOW)
+      if not ok then return ok, message, code end
+    end
+  end
+  return true
+end
+
+--- Queues a string (copied) or the remaining bytes of a buffer (not copied: they must not be changed any more; position becomes
+--- limit) for sending. Waits while too much is queued.
+---@param data string|moonring.Buffer
+---@return true? ok
+---@return string? message
+---@return string? code
+function Connection:write(data)
+  local slot = self.slot
+  if not slot then refuse_closed("write") end
+  local queued
+  if type(data) == "string" then
+    if #data > M.WRITE_HIGH then return write_long(self, data) end
+    queued = C.mr_connection_write_bytes(self.handle, slot, data, #data)
+  elseif buffer.is(data) then
+    if band(data.flags_, OPEN) == 0 then errors.raise("closed", "connection:write: the buffer has been released") end
+    queued = C.mr_connection_write_buffer(self.handle, slot, data)
+  else
+    errors.raise("argument", "connection:write: a string or a buffer is needed, not a %s", type(data))
+  end
+  if queued < 0 then return errors.world(queued, "write") end
+  if queued > M.WRITE_HIGH then return drain(self, M.WRITE_LOW) end
+  return true
+end
+
+--- Room for `count` bytes at the end of the send queue, to be filled and committed at once. For codecs.
+---@param count integer bytes
+---@return ffi.cdata*? pointer nil when the connection takes no more writes
+function Connection:reserve(count)
+  local slot = self.slot
+  if not slot then refuse_closed("reserve") end
+  local room = C.mr_connection_reserve(self.handle, slot, count)
+  if room == nil then return nil end
+  return room
+end
+
+--- Queues the first `count` bytes of what reserve gave. Returns the bytes queued on the connection.
+---@param count integer bytes
+---@return number? queued
+---@return string? message
+---@return string? code
+function Connection:commit(count)
+  local queued = C.mr_connection_commit(self.handle, self.slot, count)
+  if queued < 0 then return errors.world(queued, "write") end
+  return queued
+end
+
+--- Waits until everything written has been handed to the peer's side of the socket.
+---@return true? ok
+---@return string? message
+---@return string? code
+function Connection:flush()
+  if not self.slot then refuse_closed("flush") end
+  return drain(self, 0)
+end
+
+--- Ends the sending half: the peer sees the end of the stream once everything written has gone out. Reading goes on.
+---@return true? ok
+---@return string? message
+---@return string? code
+function Connection:shutdown()
+  if not self.slot then refuse_closed("shutdown") end
+  local result = C.mr_connection_shutdown(self.handle, self.slot)
+  if result < 0 then return errors.world(result, "shutdown") end
+  return true
+end
+
+--- Closes the connection. What has been written still goes out in the background, for up to `linger` seconds (default 10; 0
+--- drops it). Who waits in read or write of it gets the error "closed". Closing again does nothing.
+---@param linger? number seconds
+function Connection:close(linger)
+  local slot = self.slot
+  if not slot then return end
+  self.slot = false
+  if self.guard then self.guard.loop = nil end
+  if self.input then self.input:release() end
+  C.mr_connection_close(self.handle, slot, linger or M.LINGER)
+  for _, waiting_tasks in pairs { readers, writers } do
+    local waiting = waiting_tasks[slot]
+    if waiting then
+      waiting_tasks[slot] = nil
+      task.wake(waiting)
+    end
+  end
+end
+
+local function address_by(self, get, what)
+  if not self.slot then refuse_closed(what) end
+  local found = address.new()
+  local result = get(self.handle, self.slot, found)
+  if result < 0 then return errors.world(result, what) end
+  return found
+end
+
+--- The other side's address.
+---@return moonring.Address? address
+---@return string? message
+---@return string? code
+function Connection:peer()
+  return address_by(self, C.mr_connection_peer, "peer")
+end
+
+--- This side's address.
+function Connection:address()
+  return address_by(self, C.mr_connection_local, "address")
+end
+
+function Connection:__tostring()
+  if not self.slot then return "moonring.Connection(closed)" end
+  return ("moonring.Connection(peer=%s)"):format(tostring(self:peer() or "?"))
+end
+
+--- Connects. The wait ends with the connection, its failure, or the cancellation of the task.
+---@param peer moonring.Address
+---@return moonring.Connection? connection
+---@return string? message
+---@return string? code
+function M.connect(peer)
+  local handle = loop.handle()
+  local slot = C.mr_connection_connect(handle, peer)
+  local doing = "connect to " .. tostring(peer)
+  if slot < 0 then return errors.world(slot, doing) end
+  local self = M.new(handle, slot, true)
+  local ok, failure = pcall(wait_in, self, writers, "connect")
+  if not ok then
+    self:close(0)
+    error(failure, 0)
+  end
+  local result = C.mr_connection_error(handle, slot)
+  if result < 0 then
+    self:close(0)
+    return errors.world(result, doing)
+  end
+  return self
+end
+
+return M

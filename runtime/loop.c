@@ -1,0 +1,246 @@
+/*
+ * loop.c - turns: submit, wait, complete, and tell Lua what needs a decision.
+ *
+ * One turn is one io_uring_enter: everything that was queued since the last goes down with the call that waits for what comes
+ * up. Completions are routed by (kind, slot) in their user_data to the file that knows the kind; most are dealt with there, and a
+ * turn that ends with nothing for Lua goes on waiting without a return to it.
+ *
+ * The array of events bounds a turn: completions are taken only while there is room for what they can cause, the rest stay in
+ * the ring.
+ */
+#include "loop_internal.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { DEFAULT_SUBMISSIONS = 512, DEFAULT_COMPLETIONS = 16384 };
+
+static void clock_read(mr_loop *loop) {
+  struct timespec time;
+  clock_gettime(CLOCK_MONOTONIC, &time);
+  loop->now = (int64_t)time.tv_sec * 1000000000 + time.tv_nsec;
+}
+
+/* The loops of this thread. A finalizer may run after the loop that its object belonged to. */
+static _Thread_local mr_loop *living;
+
+int mr_loop_lives(const mr_loop *loop) {
+  const mr_loop *each = living;
+  while (each && each != loop)
+    each = each->next_living;
+  return each != NULL;
+}
+
+static void living_remove(const mr_loop *loop) {
+  mr_loop **link = &living;
+  while (*link != loop)
+    link = &(*link)->next_living;
+  *link = loop->next_living;
+}
+
+int mr_loop_create(const mr_loop_options *options, mr_loop **out) {
+  mr_loop *loop = calloc(1, sizeof *loop);
+  if (!loop)
+    return -ENOMEM;
+  if (options)
+    loop->options = *options;
+  if (!loop->options.submission_entries)
+    loop->options.submission_entries = DEFAULT_SUBMISSIONS;
+  if (!loop->options.completion_entries)
+    loop->options.completion_entries = DEFAULT_COMPLETIONS;
+  loop->signal_fd = -1;
+  loop->timers.free = -1;
+  clock_read(loop);
+  loop->messages = calloc(MESSAGES_MAX, sizeof *loop->messages);
+  int error = loop->messages ? mr_memory_create(loop->options.memory_limit_bytes, &loop->memory) : -ENOMEM;
+  if (!error) {
+    error = mr_uring_open(loop->options.submission_entries, loop->options.completion_entries, &loop->ring);
+    if (error)
+      mr_memory_destroy(loop->memory);
+  }
+  if (error) {
+    free(loop->messages);
+    free(loop);
+    return error;
+  }
+  loop->next_living = living;
+  living = loop;
+  *out = loop;
+  return 0;
+}
+
+void mr_loop_explain(int error, char *text, size_t size) {
+  mr_uring_explain(error, text, size);
+}
+
+void mr_event_push(mr_loop *loop, mr_event_kind kind, int32_t slot, int32_t result) {
+  if (loop->ending)
+    return;
+  loop->events[loop->event_count++] = (mr_event){(int32_t)kind, slot, result, 0};
+  loop->statistics.events++;
+}
+
+/* The connection that a completion is for, or NULL when its slot has another owner by now. */
+static mr_connection *connection_of(mr_loop *loop, const mr_completion *done) {
+  mr_connection *connection = mr_connection_at(loop, (int32_t)(uint32_t)done->user_data);
+  if (generation_matches(done->user_data, connection->generation))
+    return connection;
+  loop->statistics.stale++;
+  return NULL;
+}
+
+static void complete(mr_loop *loop, const mr_completion *done) {
+  int32_t slot = (int32_t)(uint32_t)done->user_data;
+  mr_connection *connection;
+  switch ((mr_operation)(done->user_data >> 56)) {
+  case OPERATION_IGNORED:
+    break;
+  case OPERATION_ACCEPT:
+    mr_listener_complete(loop, mr_listener_at(loop, slot), done);
+    break;
+  case OPERATION_RECEIVE:
+    mr_receive_complete(loop, connection_of(loop, done), done);
+    break;
+  case OPERATION_SEND:
+    if ((connection = connection_of(loop, done)))
+      mr_output_complete(loop, connection, done->result);
+    break;
+  case OPERATION_CONNECT:
+    if ((connection = connection_of(loop, done)))
+      mr_connection_connected(loop, connection, done->result);
+    break;
+  case OPERATION_SIGNAL:
+    mr_signal_complete(loop);
+    break;
+  }
+}
+
+/* Takes completions while the event array has room for what they can cause. Result: how many were taken. */
+static unsigned completions_take(mr_loop *loop) {
+  mr_completion done[REAP_MAX];
+  unsigned total = 0;
+  for (;;) {
+    unsigned room =
+        loop->event_count < EVENTS_MAX ? (unsigned)(EVENTS_MAX - loop->event_count) / EVENTS_PER_COMPLETION : 0;
+    unsigned count = mr_uring_reap(loop->ring, done, room < REAP_MAX ? room : REAP_MAX);
+    if (!count)
+      break;
+    for (unsigned i = 0; i < count; i++)
+      complete(loop, &done[i]);
+    total += count;
+  }
+  loop->statistics.completions += total;
+  return total;
+}
+
+/* Submits what is queued, waits up to wait_ns (negative: no bound) when want is set, and takes what has come. */
+static int step(mr_loop *loop, unsigned want, int64_t wait_ns) {
+  mr_receive_prepare(loop);
+  mr_output_prepare(loop);
+  int error = mr_uring_enter(loop->ring, want, wait_ns);
+  if (error)
+    return error;
+  loop->statistics.enters++;
+  clock_read(loop);
+  completions_take(loop);
+  return 0;
+}
+
+static int64_t earlier(int64_t left, int64_t right) {
+  if (left < 0)
+    return right;
+  return right < 0 || left < right ? left : right;
+}
+
+int mr_loop_turn(mr_loop *loop, double timeout) {
+  loop->statistics.turns++;
+  mr_timers_recycle(loop);
+  loop->event_count = 0;
+  mr_connections_recycle(loop);
+  int64_t wait_ns = timeout < 0 || timeout > 1e9 ? -1 : (int64_t)(timeout * 1e9);
+  clock_read(loop);
+  int64_t end = wait_ns < 0 ? -1 : loop->now + wait_ns;
+  for (;;) {
+    int64_t wait = earlier(wait_ns, mr_timers_next(loop));
+    int error = step(loop, wait != 0, wait);
+    if (error)
+      return error;
+    mr_timers_expire(loop);
+    if (loop->event_count)
+      return loop->event_count;
+    if (end >= 0) {
+      if (loop->now >= end)
+        return 0;
+      wait_ns = end - loop->now;
+    }
+  }
+}
+
+const mr_event *mr_loop_events(const mr_loop *loop) {
+  return loop->events;
+}
+
+double mr_loop_now(const mr_loop *loop) {
+  return (double)loop->now * 1e-9;
+}
+
+double mr_clock_now(void) {
+  struct timespec time;
+  clock_gettime(CLOCK_MONOTONIC, &time);
+  return (double)time.tv_sec + (double)time.tv_nsec * 1e-9;
+}
+
+mr_memory *mr_loop_memory(mr_loop *loop) {
+  return loop->memory;
+}
+
+void mr_loop_statistics_get(const mr_loop *loop, mr_loop_statistics *out) {
+  *out = loop->statistics;
+  out->timers = (uint64_t)loop->timers.count;
+  out->receive_ring_bytes = (uint64_t)(loop->receive.count - loop->receive.missing) * loop->receive.bytes;
+  mr_memory_statistics_get(loop->memory, &out->memory);
+}
+
+static void free_blocks(void *first) {
+  while (first) {
+    void *next = *(void **)first; /* each kind of block begins with its link */
+    free(first);
+    first = next;
+  }
+}
+
+int mr_loop_destroy(mr_loop *loop, double timeout) {
+  living_remove(loop);
+  loop->ending = 1;
+  loop->event_count = 0; /* nobody will look at them */
+  mr_listeners_destroy(loop);
+  mr_connections_destroy(loop, 0);
+  clock_read(loop);
+  int64_t end = loop->now + (int64_t)(timeout * 1e9);
+  while (loop->flushing && loop->now < end && step(loop, 1, end - loop->now) == 0)
+    ;
+  mr_connections_destroy(loop, 1);
+  mr_uring_cancel_all(loop->ring, 0);
+  end = loop->now + (int64_t)(timeout * 1e9);
+  while (loop->statistics.operations && loop->now < end && step(loop, 1, end - loop->now) == 0)
+    ;
+  int owed = (int)loop->statistics.operations;
+  mr_connections_recycle(loop);
+  mr_signals_destroy(loop);
+  if (owed)
+    return owed; /* the kernel may still write to our memory: better lost than reused */
+  mr_receive_ring_close(loop);
+  mr_uring_close(loop->ring);
+  for (int32_t i = 0; i < loop->connection_slots / SLOTS_PER_BLOCK; i++)
+    free(loop->connections[i]);
+  for (int32_t i = 0; i < loop->listener_slots / SLOTS_PER_BLOCK; i++)
+    free(loop->listeners[i]);
+  free_blocks(loop->piece_blocks);
+  mr_timers_destroy(loop);
+  mr_memory_destroy(loop->memory);
+  free(loop->messages);
+  free(loop);
+  return 0;
+}

@@ -1,0 +1,223 @@
+/*
+ * loop_internal.h - the loop's parts as they see each other: loop.c (turns), receive.c (the receive ring), connection.c and
+ * output.c (streams), listener.c, timer.c, signal.c.
+ *
+ * Who owes what: each operation in the kernel is counted on its object (owed) and on the loop (operations). An object's
+ * slot is given out again only when it is closed and nothing is owed, so that a completion, however late, finds its object;
+ * the generation in user_data tells a later owner of the slot from the one that asked.
+ */
+#ifndef MR_LOOP_INTERNAL_H
+#define MR_LOOP_INTERNAL_H
+
+#include "iovec_internal.h"
+#include "uring.h"
+
+#include <netinet/in.h>
+
+enum {
+  EVENTS_MAX = 1024,
+  EVENTS_SPARE = 64, /* one completion may stand for every signal there is */
+  REAP_MAX = 128,    /* completions taken at once */
+  EVENTS_PER_COMPLETION = 2,
+  SEND_IOVECS_MAX = 64, /* pieces in one send */
+  MESSAGES_MAX = 64,    /* gathered sends prepared between two submissions */
+  INPUT_HIGH = 262144,  /* unread bytes of a connection at which receiving stops */
+  INPUT_LOW = 65536,    /* and at which it goes on */
+  SLOTS_PER_BLOCK = 256,
+  BLOCKS_MAX = 8192, /* 2 million slots: more descriptors than a process can have by default */
+};
+
+/* What a completion belongs to: user_data is kind:8 | generation:24 | slot:32. */
+typedef enum mr_operation {
+  OPERATION_IGNORED,
+  OPERATION_ACCEPT,
+  OPERATION_RECEIVE,
+  OPERATION_SEND,
+  OPERATION_CONNECT,
+  OPERATION_SIGNAL,
+} mr_operation;
+
+/* A link of an input or output queue. */
+typedef struct mr_piece {
+  mr_iovec iovec;
+  struct mr_piece *next;
+} mr_piece;
+
+typedef struct mr_queue {
+  mr_piece *first, *last;
+  uint64_t bytes;
+} mr_queue;
+
+typedef enum mr_connection_state {
+  CONNECTION_FREE,
+  CONNECTION_CONNECTING,
+  CONNECTION_OPEN,
+  CONNECTION_FLUSHING, /* its user has closed it; the queue still goes out */
+  CONNECTION_CLOSED,   /* the descriptor is given back, completions may be owed */
+} mr_connection_state;
+
+typedef struct mr_connection {
+  int32_t slot;
+  uint32_t generation;
+  int fd;
+  uint8_t state;
+  uint8_t receive_armed;
+  uint8_t receive_paused; /* nobody reads fast enough: not re-armed before the queue is short again */
+  uint8_t receive_parked; /* in the loop's list of those that found no buffer */
+  uint8_t end_of_stream;
+  uint8_t sending;
+  uint8_t dirty;                     /* in the loop's list of those with something to send */
+  uint8_t read_wanted, write_wanted; /* a waiter wants the event */
+  uint8_t shutdown_wanted, shut_down;
+  uint32_t owed;
+  uint32_t write_mark; /* bytes queued at which the waiting writer goes on */
+  int32_t receive_error, send_error;
+  int32_t linger_timer; /* -1: none */
+  mr_queue input, output;
+  mr_iovec reserved;
+  struct mr_connection *next; /* free or retired */
+  struct mr_connection *next_dirty, *next_parked;
+  struct sockaddr_in6 peer; /* large enough for IPv4 too; must live until connect is submitted */
+} mr_connection;
+
+typedef struct mr_listener {
+  int32_t slot;
+  uint32_t generation;
+  int fd; /* -1: free or closed */
+  uint32_t owed;
+  int32_t retry_timer; /* -1: none */
+  struct mr_listener *next_free;
+} mr_listener;
+
+typedef enum mr_timer_use {
+  TIMER_FREE,
+  TIMER_LUA,
+  TIMER_FIRED, /* its event is in the array */
+  TIMER_LINGER,
+  TIMER_ACCEPT,
+} mr_timer_use;
+
+typedef struct mr_timer {
+  int64_t deadline; /* ns, monotonic */
+  int32_t place;    /* in the heap, or the next free timer */
+  int32_t target;   /* slot of the connection or listener it is for */
+  uint8_t use;
+} mr_timer;
+
+typedef struct mr_timers {
+  mr_timer *timers;
+  int32_t *heap; /* timer slots, the earliest first, four children each */
+  int32_t count, capacity;
+  int32_t free; /* -1: none */
+} mr_timers;
+
+typedef struct mr_receive_entry {
+  mr_iovec memory;
+  uint32_t filled; /* where the kernel puts the next bytes */
+} mr_receive_entry;
+
+typedef struct mr_receive_ring {
+  mr_uring_buffers *buffers; /* NULL until the first connection */
+  mr_receive_entry *entries;
+  uint32_t count, bytes; /* of each */
+  uint32_t missing;      /* entries that no memory was found for */
+  int incremental;
+  int changed; /* entries were added since the last publishing */
+  mr_connection *parked_first, *parked_last;
+} mr_receive_ring;
+
+typedef struct mr_message {
+  struct msghdr header;
+  struct iovec parts[SEND_IOVECS_MAX];
+} mr_message;
+
+struct mr_loop {
+  mr_uring *ring;
+  mr_memory *memory;
+  mr_loop_options options;
+  mr_event events[EVENTS_MAX + EVENTS_SPARE];
+  int event_count;
+  int64_t now; /* ns, monotonic */
+  mr_timers timers;
+  mr_receive_ring receive;
+  mr_connection *connections[BLOCKS_MAX]; /* blocks of SLOTS_PER_BLOCK */
+  int32_t connection_slots;
+  mr_connection *free_connections, *retired_connections;
+  mr_connection *dirty_first, *dirty_last;
+  mr_listener *listeners[BLOCKS_MAX];
+  int32_t listener_slots;
+  mr_listener *free_listeners;
+  mr_piece *free_pieces;
+  void *piece_blocks;
+  mr_message *messages;
+  int message_count;
+  int signal_fd; /* eventfd, -1 until a signal is watched */
+  uint64_t signal_value;
+  int ending;
+  int flushing; /* connections in CONNECTION_FLUSHING */
+  mr_loop *next_living;
+  mr_loop_statistics statistics;
+};
+
+static inline uint64_t user_data_make(mr_operation operation, uint32_t generation, int32_t slot) {
+  return (uint64_t)operation << 56 | (uint64_t)(generation & 0xffffff) << 32 | (uint32_t)slot;
+}
+
+static inline int generation_matches(uint64_t user_data, uint32_t generation) {
+  return ((user_data >> 32) & 0xffffff) == (generation & 0xffffff);
+}
+
+/* loop.c */
+int mr_loop_lives(const mr_loop *loop); /* whether it is one that this thread has made and not destroyed */
+void mr_event_push(mr_loop *loop, mr_event_kind kind, int32_t slot, int32_t result);
+
+/* timer.c */
+int mr_timers_start(mr_loop *loop, int64_t delay, mr_timer_use use, int32_t target);
+void mr_timers_stop(mr_loop *loop, int timer);
+int64_t mr_timers_next(const mr_loop *loop); /* ns until the first is due, -1: none is armed */
+void mr_timers_expire(mr_loop *loop);
+void mr_timers_recycle(mr_loop *loop); /* frees the numbers of the last turn's events */
+void mr_timers_destroy(mr_loop *loop);
+
+/* receive.c */
+int mr_receive_ring_open(mr_loop *loop);
+void mr_receive_ring_close(mr_loop *loop);
+void mr_receive_prepare(mr_loop *loop); /* before each submission: fills the ring up and arms who waited for it */
+void mr_receive_arm(mr_loop *loop, mr_connection *connection);
+/* Books the buffer that was used, then tells the connection; NULL when it is not the one that asked any more. */
+void mr_receive_complete(mr_loop *loop, mr_connection *connection, const mr_completion *done);
+
+/* output.c */
+mr_piece *mr_piece_take(mr_loop *loop);
+void mr_queue_drop_first(mr_loop *loop, mr_queue *queue);
+void mr_queue_clear(mr_loop *loop, mr_queue *queue);
+int mr_queue_append(mr_loop *loop, mr_queue *queue, mr_iovec *iovec); /* takes the reference, also on failure */
+void mr_output_prepare(
+    mr_loop *loop); /* before each submission: one send for each connection that has something to send */
+void mr_output_complete(mr_loop *loop, mr_connection *connection, int32_t result);
+
+/* connection.c */
+mr_connection *mr_connection_at(mr_loop *loop, int32_t slot);
+int mr_connection_accepted(mr_loop *loop, int fd); /* slot of a new open connection, or negative errno with fd closed */
+void mr_connection_connected(mr_loop *loop, mr_connection *connection, int32_t result);
+void mr_connection_finish(mr_loop *loop, mr_connection *connection); /* gives the descriptor back, whatever is queued */
+void mr_connection_settle(mr_loop *loop,
+                          mr_connection *connection); /* retires the slot when nothing is owed any more */
+void mr_connections_recycle(mr_loop *loop);
+void mr_connections_destroy(mr_loop *loop, int flushing); /* all of them, or all but those that still send */
+
+/* listener.c */
+mr_listener *mr_listener_at(mr_loop *loop, int32_t slot);
+void mr_listener_accept(mr_loop *loop, mr_listener *listener);
+void mr_listener_complete(mr_loop *loop, mr_listener *listener, const mr_completion *done);
+void mr_listeners_destroy(mr_loop *loop);
+
+/* address.c */
+socklen_t mr_address_to_socket(const mr_address *address, struct sockaddr_in6 *out); /* 0: unknown family */
+int mr_address_from_socket(const struct sockaddr *socket, mr_address *out);
+
+/* signal.c */
+void mr_signal_complete(mr_loop *loop);
+void mr_signals_destroy(mr_loop *loop);
+
+#endif

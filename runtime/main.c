@@ -1,0 +1,75 @@
+/*
+ * main.c - the executable: a Lua state that knows its modules, handed to moonring.cli.
+ *
+ * The only file that knows the Lua C API. What the arguments mean, how scripts run and how they end is decided in
+ * lua/moonring/cli.lua.
+ */
+#include <lauxlib.h>
+#include <lua.h>
+#include <luajit.h>
+#include <lualib.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "modules.h"
+
+/* package.preload's loader for all embedded modules; the upvalue tells which. */
+static int load_module(lua_State *L) {
+  const mr_module *module = lua_touserdata(L, lua_upvalueindex(1));
+  if (luaL_loadbuffer(L, (const char *)module->data, module->size, module->name))
+    return lua_error(L);
+  lua_pushvalue(L, 1);
+  lua_call(L, 1, 1);
+  return 1;
+}
+
+static void register_modules(lua_State *L) {
+  lua_getglobal(L, "package");
+  lua_getfield(L, -1, "preload");
+  for (const mr_module *module = mr_modules; module->name; module++) {
+    lua_pushlightuserdata(L, (void *)module);
+    lua_pushcclosure(L, load_module, 1);
+    lua_setfield(L, -2, module->name);
+  }
+  lua_pop(L, 2);
+}
+
+/* What lua_cpcall runs: everything that may raise. Leaves the exit status in *status. */
+typedef struct invocation {
+  int argc;
+  char **argv;
+  int status;
+} invocation;
+
+static int run(lua_State *L) {
+  invocation *call = lua_touserdata(L, 1);
+  luaL_openlibs(L);
+  register_modules(L);
+  lua_getglobal(L, "require");
+  lua_pushliteral(L, "moonring.cli");
+  lua_call(L, 1, 1);
+  lua_pushliteral(L, MR_VERSION);
+  lua_createtable(L, call->argc, 1);
+  for (int i = 0; i < call->argc; i++) {
+    lua_pushstring(L, call->argv[i]);
+    lua_rawseti(L, -2, i);
+  }
+  lua_call(L, 2, 1);
+  call->status = (int)lua_tointeger(L, -1);
+  return 0;
+}
+
+int main(int argc, char **argv) {
+  lua_State *L = luaL_newstate();
+  if (!L) {
+    fputs("moonring: no memory for a Lua state\n", stderr);
+    return EXIT_FAILURE;
+  }
+  invocation call = {argc, argv, EXIT_FAILURE};
+  if (lua_cpcall(L, run, &call)) {
+    const char *message = lua_tostring(L, -1);
+    fprintf(stderr, "moonring: %s\n", message ? message : "(error object)");
+  }
+  lua_close(L);
+  return call.status;
+}

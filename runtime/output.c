@@ -1,0 +1,294 @@
+/*
+ * output.c - queues of slices, and the sending side of connections.
+ *
+ * At most one send is in flight on a connection: two would interleave once the socket's buffer is full. What is written
+ * meanwhile queues behind it and goes out with the next, gathered. Pieces that lie one behind the other in memory, as small
+ * writes of one turn do, are glued into one. Sends are prepared once a turn, just before the ring is entered, so that all
+ * that a handler wrote leaves together.
+ */
+#include "loop_internal.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { PIECES_PER_BLOCK = 256, COPY_PIECE_BYTES = 262144 };
+
+typedef struct piece_block {
+  struct piece_block *next;
+  mr_piece pieces[PIECES_PER_BLOCK];
+} piece_block;
+
+mr_piece *mr_piece_take(mr_loop *loop) {
+  if (!loop->free_pieces) {
+    piece_block *block = calloc(1, sizeof *block);
+    if (!block)
+      return NULL;
+    block->next = loop->piece_blocks;
+    loop->piece_blocks = block;
+    for (int i = PIECES_PER_BLOCK - 1; i >= 0; i--) {
+      block->pieces[i].next = loop->free_pieces;
+      loop->free_pieces = &block->pieces[i];
+    }
+  }
+  mr_piece *piece = loop->free_pieces;
+  loop->free_pieces = piece->next;
+  piece->next = NULL;
+  return piece;
+}
+
+int mr_queue_append(mr_loop *loop, mr_queue *queue, mr_iovec *iovec) {
+  uint32_t length = iovec->length;
+  if (!queue->last || !mr_iovec_extend(&queue->last->iovec, iovec)) {
+    mr_piece *piece = mr_piece_take(loop);
+    if (!piece) {
+      mr_iovec_release(iovec);
+      return -ENOMEM;
+    }
+    mr_iovec_move(&piece->iovec, iovec);
+    if (queue->last)
+      queue->last->next = piece;
+    else
+      queue->first = piece;
+    queue->last = piece;
+  }
+  queue->bytes += length;
+  return 0;
+}
+
+/* Takes the first piece, whose bytes are counted out of the queue, off it and releases what its iovec still holds. */
+void mr_queue_drop_first(mr_loop *loop, mr_queue *queue) {
+  mr_piece *piece = queue->first;
+  queue->first = piece->next;
+  if (!queue->first)
+    queue->last = NULL;
+  mr_iovec_release(&piece->iovec);
+  piece->next = loop->free_pieces;
+  loop->free_pieces = piece;
+}
+
+void mr_queue_clear(mr_loop *loop, mr_queue *queue) {
+  while (queue->first)
+    mr_queue_drop_first(loop, queue);
+  queue->bytes = 0;
+}
+
+/* Takes `bytes` that have gone out off the front. */
+static void queue_consume(mr_loop *loop, mr_queue *queue, uint32_t bytes) {
+  queue->bytes -= bytes;
+  while (bytes) {
+    mr_iovec *iovec = &queue->first->iovec;
+    if (bytes < iovec->length) {
+      iovec->data += bytes;
+      iovec->length -= bytes;
+      iovec->capacity -= bytes;
+      return;
+    }
+    bytes -= iovec->length;
+    mr_queue_drop_first(loop, queue);
+  }
+}
+
+static void mark_dirty(mr_loop *loop, mr_connection *connection) {
+  if (connection->dirty || connection->sending)
+    return;
+  connection->dirty = 1;
+  connection->next_dirty = NULL;
+  if (loop->dirty_last)
+    loop->dirty_last->next_dirty = connection;
+  else
+    loop->dirty_first = connection;
+  loop->dirty_last = connection;
+}
+
+/* The gathered form; the message must stay where it is until it is submitted. */
+static int send_gathered(mr_loop *loop, const mr_connection *connection, uint64_t user_data) {
+  if (loop->message_count == MESSAGES_MAX) {
+    int error = mr_uring_enter(loop->ring, 0, 0);
+    if (error || mr_uring_pending(loop->ring))
+      return -EAGAIN;
+    loop->message_count = 0;
+  }
+  mr_message *message = &loop->messages[loop->message_count];
+  size_t count = 0;
+  for (mr_piece *piece = connection->output.first; piece && count < SEND_IOVECS_MAX; piece = piece->next)
+    message->parts[count++] = (struct iovec){piece->iovec.data, piece->iovec.length};
+  message->header = (struct msghdr){.msg_iov = message->parts, .msg_iovlen = count};
+  int error = mr_uring_send_message(loop->ring, connection->fd, &message->header, user_data);
+  if (!error)
+    loop->message_count++;
+  return error;
+}
+
+static int send_start(mr_loop *loop, mr_connection *connection) {
+  uint64_t user_data = user_data_make(OPERATION_SEND, connection->generation, connection->slot);
+  const mr_piece *first = connection->output.first;
+  int error = first->next
+                  ? send_gathered(loop, connection, user_data)
+                  : mr_uring_send(loop->ring, connection->fd, first->iovec.data, first->iovec.length, user_data);
+  if (error)
+    return error;
+  connection->sending = 1;
+  connection->owed++;
+  loop->statistics.operations++;
+  return 0;
+}
+
+void mr_output_prepare(mr_loop *loop) {
+  if (mr_uring_pending(loop->ring) == 0)
+    loop->message_count = 0;
+  mr_connection *connection = loop->dirty_first;
+  loop->dirty_first = loop->dirty_last = NULL;
+  while (connection) {
+    mr_connection *next = connection->next_dirty;
+    connection->dirty = 0;
+    if (connection->output.first && !connection->sending && connection->state <= CONNECTION_FLUSHING &&
+        send_start(loop, connection))
+      mark_dirty(loop, connection); /* no room in the submission queue: with the next turn */
+    mr_connection_settle(loop, connection);
+    connection = next;
+  }
+}
+
+static void output_fail(mr_loop *loop, mr_connection *connection, int error) {
+  connection->send_error = error;
+  mr_queue_clear(loop, &connection->output);
+}
+
+static void shutdown_when_sent(mr_connection *connection) {
+  if (!connection->shutdown_wanted || connection->shut_down || connection->output.first)
+    return;
+  /* Directly: IORING_OP_SHUTDOWN always takes a worker thread, and the call does not block. */
+  connection->shut_down = 1;
+  shutdown(connection->fd, SHUT_WR);
+}
+
+void mr_output_complete(mr_loop *loop, mr_connection *connection, int32_t result) {
+  connection->sending = 0;
+  connection->owed--;
+  loop->statistics.operations--;
+  if (result >= 0) {
+    loop->statistics.bytes_sent += (uint32_t)result;
+    queue_consume(loop, &connection->output, (uint32_t)result);
+  } else if (result != -EINTR && result != -EAGAIN) {
+    output_fail(loop, connection, result);
+  }
+  if (connection->state == CONNECTION_OPEN || connection->state == CONNECTION_FLUSHING) {
+    if (connection->output.first)
+      mark_dirty(loop, connection);
+    shutdown_when_sent(connection);
+    if (connection->write_wanted && (connection->send_error || connection->output.bytes <= connection->write_mark)) {
+      connection->write_wanted = 0;
+      mr_event_push(loop, MR_EVENT_WRITABLE, connection->slot, 0);
+    }
+    if (connection->state == CONNECTION_FLUSHING && !connection->output.first)
+      mr_connection_finish(loop, connection);
+  }
+  mr_connection_settle(loop, connection);
+}
+
+/* 0 when the connection takes writes. */
+static int write_check(const mr_connection *connection) {
+  if (connection->send_error)
+    return connection->send_error;
+  return connection->state == CONNECTION_OPEN && !connection->shutdown_wanted ? 0 : -EPIPE;
+}
+
+static double output_append(mr_loop *loop, mr_connection *connection, mr_iovec *iovec) {
+  int error = mr_queue_append(loop, &connection->output, iovec);
+  if (error)
+    return error;
+  mark_dirty(loop, connection);
+  return (double)connection->output.bytes;
+}
+
+double mr_connection_write_bytes(mr_loop *loop, int slot, const uint8_t *data, uint32_t length) {
+  mr_connection *connection = mr_connection_at(loop, slot);
+  int error = write_check(connection);
+  if (error)
+    return error;
+  while (length) {
+    uint32_t piece = length < COPY_PIECE_BYTES ? length : COPY_PIECE_BYTES;
+    mr_iovec parts[2];
+    int count = mr_iovec_alloc(loop->memory, piece, 0, 2, 0, parts);
+    if (count < 0)
+      return count;
+    for (int i = 0; i < count; i++) {
+      memcpy(parts[i].data, data, parts[i].length);
+      loop->statistics.bytes_copied += parts[i].length;
+      data += parts[i].length;
+      length -= parts[i].length;
+      double queued = output_append(loop, connection, &parts[i]);
+      if (queued < 0) {
+        mr_iovec_release(&parts[1]);
+        return queued;
+      }
+    }
+  }
+  return (double)connection->output.bytes;
+}
+
+double mr_connection_write_buffer(mr_loop *loop, int slot, mr_buffer *buffer) {
+  mr_connection *connection = mr_connection_at(loop, slot);
+  int error = write_check(connection);
+  if (error)
+    return error;
+  uint32_t length = (uint32_t)(buffer->limit_ - buffer->position_);
+  if (length == 0)
+    return (double)connection->output.bytes;
+  double queued;
+  if (buffer->memory_.reference) {
+    mr_iovec part;
+    error = mr_iovec_clone_segment(&part, &buffer->memory_, (uint32_t)buffer->position_, length);
+    queued = error ? error : output_append(loop, connection, &part);
+  } else {
+    queued = mr_connection_write_bytes(loop, slot, buffer->data_ + buffer->position_, length);
+  }
+  if (queued >= 0)
+    buffer->position_ = buffer->limit_;
+  return queued;
+}
+
+uint8_t *mr_connection_reserve(mr_loop *loop, int slot, uint32_t length) {
+  mr_connection *connection = mr_connection_at(loop, slot);
+  if (write_check(connection))
+    return NULL;
+  mr_iovec_release(&connection->reserved);
+  return mr_iovec_alloc(loop->memory, length, 0, 1, 0, &connection->reserved) == 1 ? connection->reserved.data : NULL;
+}
+
+double mr_connection_commit(mr_loop *loop, int slot, uint32_t used) {
+  mr_connection *connection = mr_connection_at(loop, slot);
+  int error = write_check(connection);
+  if (!error)
+    error = mr_iovec_trim(&connection->reserved, used);
+  if (error || !used) {
+    mr_iovec_release(&connection->reserved);
+    return error ? error : (double)connection->output.bytes;
+  }
+  return output_append(loop, connection, &connection->reserved);
+}
+
+int mr_connection_drain(mr_loop *loop, int slot, uint32_t mark) {
+  mr_connection *connection = mr_connection_at(loop, slot);
+  if (connection->send_error)
+    return connection->send_error;
+  if (connection->output.bytes <= mark)
+    return 0;
+  connection->write_mark = mark;
+  connection->write_wanted = 1;
+  return -EAGAIN;
+}
+
+void mr_connection_write_withdraw(mr_loop *loop, int slot) {
+  mr_connection_at(loop, slot)->write_wanted = 0;
+}
+
+int mr_connection_shutdown(mr_loop *loop, int slot) {
+  mr_connection *connection = mr_connection_at(loop, slot);
+  if (connection->send_error)
+    return connection->send_error;
+  connection->shutdown_wanted = 1;
+  shutdown_when_sent(connection);
+  return 0;
+}

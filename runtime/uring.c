@@ -1,0 +1,367 @@
+/*
+ * uring.c - the seam to io_uring, over liburing.
+ *
+ * The ring is single-issuer with deferred task work: completions are run only inside this thread's io_uring_enter, which both
+ * submits and waits, so a turn of the loop is one system call. SQ array and liburing's own wait path are bypassed
+ * because the first costs a cache line for each operation and the second a second system call with deferred work.
+ */
+#include "uring.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "uring_compat.h"
+
+struct mr_uring {
+  struct io_uring ring;
+  int incremental; /* -1: not tried yet */
+};
+
+struct mr_uring_buffers {
+  struct io_uring_buf_ring *ring;
+  size_t bytes;
+  uint32_t mask;
+  uint16_t group;
+  uint16_t tail;
+};
+
+enum { SETUP_REQUIRED = IORING_SETUP_CQSIZE | IORING_SETUP_CLAMP | IORING_SETUP_SUBMIT_ALL };
+
+/* From the best to the least that the loop runs on: what is missing costs speed only. */
+static const unsigned setup_choices[] = {
+    SETUP_REQUIRED | IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_NO_SQARRAY,
+    SETUP_REQUIRED | IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN,
+    SETUP_REQUIRED | IORING_SETUP_COOP_TASKRUN,
+    SETUP_REQUIRED,
+};
+
+/* liburing's io_uring_queue_init would write an SQ array that NO_SQARRAY rings do not have. */
+static int ring_setup(struct io_uring *ring, unsigned flags, uint32_t submissions, uint32_t completions) {
+  struct io_uring_params params = {.flags = flags, .cq_entries = completions};
+  memset(ring, 0, sizeof *ring);
+  if (!(flags & IORING_SETUP_NO_SQARRAY))
+    return io_uring_queue_init_params(submissions, ring, &params);
+  int fd = (int)syscall(__NR_io_uring_setup, submissions, &params);
+  if (fd < 0)
+    return -errno;
+  int error = io_uring_queue_mmap(fd, &params, ring);
+  if (error) {
+    close(fd);
+    return error;
+  }
+  ring->features = params.features;
+  return 0;
+}
+
+int mr_uring_open(uint32_t submissions, uint32_t completions, mr_uring **out) {
+  mr_uring *ring = calloc(1, sizeof *ring);
+  if (!ring)
+    return -ENOMEM;
+  int error = -EINVAL;
+  for (size_t i = 0; error == -EINVAL && i < sizeof setup_choices / sizeof *setup_choices; i++)
+    error = ring_setup(&ring->ring, setup_choices[i], submissions, completions);
+  if (!error && !(ring->ring.features & IORING_FEAT_EXT_ARG)) {
+    io_uring_queue_exit(&ring->ring);
+    error = -ENOSYS;
+  }
+  if (error) {
+    free(ring);
+    return error;
+  }
+  ring->incremental = -1;
+  io_uring_ring_dontfork(&ring->ring);
+  io_uring_register_ring_fd(&ring->ring); /* an optimisation: without it enter looks the descriptor up */
+  *out = ring;
+  return 0;
+}
+
+void mr_uring_close(mr_uring *ring) {
+  io_uring_queue_exit(&ring->ring);
+  free(ring);
+}
+
+/* First character of the first line of /proc's `path` that begins with `key`, behind it; 0 when there is none. */
+static char proc_value(const char *path, const char *key) {
+  FILE *file = fopen(path, "re");
+  if (!file)
+    return 0;
+  char line[256], value = 0;
+  while (!value && fgets(line, sizeof line, file))
+    if (strncmp(line, key, strlen(key)) == 0)
+      value = line[strlen(key) + strspn(line + strlen(key), " \t")];
+  fclose(file);
+  return value;
+}
+
+void mr_uring_explain(int error, char *text, size_t size) {
+  char disabled = proc_value("/proc/sys/kernel/io_uring_disabled", "");
+  char seccomp = proc_value("/proc/self/status", "Seccomp:");
+  switch (error < 0 ? -error : error) {
+  case EPERM:
+  case EACCES:
+    if (disabled == '1' || disabled == '2')
+      snprintf(text, size,
+               "the system forbids io_uring (kernel.io_uring_disabled is %c). Allow it with "
+               "'sysctl -w kernel.io_uring_disabled=0', or, where it is 1, put this user into the group of "
+               "kernel.io_uring_group",
+               disabled);
+    else
+      snprintf(
+          text, size,
+          "the system forbids io_uring; the likely cause is a seccomp filter%s, as containers have by default. Allow "
+          "io_uring_setup, io_uring_enter and io_uring_register in its profile (for a trial: "
+          "'docker run --security-opt seccomp=unconfined')",
+          seccomp == '2' ? " (this process runs under one)" : "");
+    return;
+  case ENOSYS:
+    snprintf(
+        text, size,
+        "this kernel has no usable io_uring: it is older than 6.1, was built without it, or a sandbox hides it. Run on "
+        "Linux 6.1 or newer");
+    return;
+  case EINVAL:
+    snprintf(text, size, "the kernel's io_uring lacks what the loop needs. Run on Linux 6.1 or newer");
+    return;
+  case ENOMEM:
+    snprintf(text, size,
+             "no memory for the rings: the locked-memory limit or the control group's limit is too small. Raise "
+             "'ulimit -l' (8192 is enough) or the memory limit");
+    return;
+  case EMFILE:
+  case ENFILE:
+    snprintf(text, size, "no file descriptor is left for the ring. Raise 'ulimit -n'");
+    return;
+  default:
+    snprintf(text, size, "io_uring_setup failed: %s", strerror(error < 0 ? -error : error));
+  }
+}
+
+unsigned mr_uring_pending(const mr_uring *ring) {
+  return ring->ring.sq.sqe_tail - *ring->ring.sq.khead;
+}
+
+/* Makes the prepared entries visible to the kernel. Result: how many it has not taken yet. */
+static unsigned submission_publish(struct io_uring_sq *sq) {
+  if (sq->sqe_head != sq->sqe_tail) {
+    sq->sqe_head = sq->sqe_tail;
+    io_uring_smp_store_release(sq->ktail, sq->sqe_tail);
+  }
+  return sq->sqe_tail - io_uring_smp_load_acquire(sq->khead);
+}
+
+int mr_uring_enter(mr_uring *ring, unsigned want, int64_t timeout_ns) {
+  struct __kernel_timespec time = {.tv_sec = timeout_ns / 1000000000, .tv_nsec = timeout_ns % 1000000000};
+  struct io_uring_getevents_arg argument = {.ts = want && timeout_ns >= 0 ? (uint64_t)(uintptr_t)&time : 0};
+  unsigned submit = submission_publish(&ring->ring.sq);
+  unsigned flags = IORING_ENTER_GETEVENTS | IORING_ENTER_EXT_ARG;
+  if (ring->ring.int_flags & 1) /* liburing's mark of a registered ring descriptor */
+    flags |= IORING_ENTER_REGISTERED_RING;
+  int result =
+      io_uring_enter2((unsigned)ring->ring.enter_ring_fd, submit, want, flags, (sigset_t *)&argument, sizeof argument);
+  switch (result < 0 ? -result : 0) {
+  case 0:
+  case ETIME:  /* the time is up */
+  case EINTR:  /* a signal: its handler has left word for the loop */
+  case EAGAIN: /* no memory for requests just now: what was not submitted stays queued for the next turn */
+  case EBUSY:  /* completions must be taken first */
+    return 0;
+  default:
+    return result;
+  }
+}
+
+unsigned mr_uring_reap(mr_uring *ring, mr_completion *out, unsigned count) {
+  struct io_uring_cq *cq = &ring->ring.cq;
+  unsigned head = *cq->khead, taken = 0;
+  unsigned available = io_uring_smp_load_acquire(cq->ktail) - head;
+  if (available > count)
+    available = count;
+  for (; taken < available; taken++) {
+    const struct io_uring_cqe *cqe = &cq->cqes[(head + taken) & *cq->kring_mask];
+    uint32_t flags = 0;
+    if (cqe->flags & IORING_CQE_F_MORE)
+      flags |= MR_COMPLETION_MORE;
+    if (cqe->flags & IORING_CQE_F_BUFFER)
+      flags |= MR_COMPLETION_BUFFER;
+    if (cqe->flags & MR_CQE_F_BUF_MORE)
+      flags |= MR_COMPLETION_BUFFER_MORE;
+    out[taken] = (mr_completion){cqe->user_data, cqe->res, flags, (uint16_t)(cqe->flags >> IORING_CQE_BUFFER_SHIFT)};
+  }
+  io_uring_smp_store_release(cq->khead, head + taken);
+  return taken;
+}
+
+static struct io_uring_sqe *submission_take(mr_uring *ring) {
+  struct io_uring_sqe *sqe = io_uring_get_sqe(&ring->ring);
+  if (!sqe && mr_uring_enter(ring, 0, 0) == 0)
+    sqe = io_uring_get_sqe(&ring->ring);
+  return sqe;
+}
+
+static int submission_mark(struct io_uring_sqe *sqe, unsigned flags, uint64_t user_data) {
+  sqe->user_data = user_data;
+  sqe->flags |= (uint8_t)flags;
+  return 0;
+}
+
+/* The shape that all preparations share: an entry, filled by `prepare`, under `user_data`. */
+#define SUBMIT(ring, user_data, flags, prepare)                                                                        \
+  do {                                                                                                                 \
+    struct io_uring_sqe *sqe = submission_take(ring);                                                                  \
+    if (!sqe)                                                                                                          \
+      return -EAGAIN;                                                                                                  \
+    prepare;                                                                                                           \
+    return submission_mark(sqe, flags, user_data);                                                                     \
+  } while (0)
+
+int mr_uring_accept(mr_uring *ring, int fd, uint64_t user_data) {
+  SUBMIT(ring, user_data, 0, io_uring_prep_multishot_accept(sqe, fd, NULL, NULL, SOCK_CLOEXEC));
+}
+
+int mr_uring_receive(mr_uring *ring, int fd, uint16_t group, uint64_t user_data) {
+  SUBMIT(ring, user_data, IOSQE_BUFFER_SELECT, {
+    io_uring_prep_recv_multishot(sqe, fd, NULL, 0, 0);
+    sqe->buf_group = group;
+  });
+}
+
+int mr_uring_send(mr_uring *ring, int fd, const void *data, uint32_t length, uint64_t user_data) {
+  SUBMIT(ring, user_data, 0, io_uring_prep_send(sqe, fd, data, length, MSG_NOSIGNAL | MSG_WAITALL));
+}
+
+int mr_uring_send_message(mr_uring *ring, int fd, const struct msghdr *message, uint64_t user_data) {
+  SUBMIT(ring, user_data, 0, io_uring_prep_sendmsg(sqe, fd, message, MSG_NOSIGNAL | MSG_WAITALL));
+}
+
+int mr_uring_connect(mr_uring *ring, int fd, const struct sockaddr *address, socklen_t length, uint64_t user_data) {
+  SUBMIT(ring, user_data, 0, io_uring_prep_connect(sqe, fd, address, length));
+}
+
+int mr_uring_read(mr_uring *ring, int fd, void *data, uint32_t length, uint64_t user_data) {
+  SUBMIT(ring, user_data, 0, io_uring_prep_read(sqe, fd, data, length, (uint64_t)-1));
+}
+
+int mr_uring_close_quietly(mr_uring *ring, int fd, uint64_t user_data) {
+  SUBMIT(ring, user_data, IOSQE_CQE_SKIP_SUCCESS, io_uring_prep_close(sqe, fd));
+}
+
+int mr_uring_cancel_quietly(mr_uring *ring, uint64_t target, uint64_t user_data) {
+  SUBMIT(ring, user_data, IOSQE_CQE_SKIP_SUCCESS, io_uring_prep_cancel64(sqe, target, 0));
+}
+
+int mr_uring_cancel_all(mr_uring *ring, uint64_t user_data) {
+  SUBMIT(ring, user_data, IOSQE_CQE_SKIP_SUCCESS,
+         io_uring_prep_cancel64(sqe, 0, IORING_ASYNC_CANCEL_ANY | IORING_ASYNC_CANCEL_ALL));
+}
+
+static int buffers_register(mr_uring *ring, unsigned opcode, void *address, uint32_t entries, uint16_t group,
+                            int flags) {
+  struct io_uring_buf_reg registration = {
+      .ring_addr = (uint64_t)(uintptr_t)address, .ring_entries = entries, .bgid = group, .pad = (uint16_t)flags};
+  long result = syscall(__NR_io_uring_register, ring->ring.ring_fd, opcode, &registration, 1);
+  return result < 0 ? -errno : 0;
+}
+
+int mr_uring_buffers_open(mr_uring *ring, uint16_t group, uint32_t entries, int incremental, mr_uring_buffers **out) {
+  mr_uring_buffers *buffers = calloc(1, sizeof *buffers);
+  if (!buffers)
+    return -ENOMEM;
+  buffers->bytes = entries * sizeof(struct io_uring_buf);
+  buffers->mask = entries - 1;
+  buffers->group = group;
+  buffers->ring = mmap(NULL, buffers->bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  int error = buffers->ring == MAP_FAILED ? -ENOMEM : 0;
+  if (!error) {
+    error = buffers_register(ring, MR_REGISTER_PBUF_RING, buffers->ring, entries, group,
+                             incremental ? MR_PBUF_RING_INC : 0);
+    if (error)
+      munmap(buffers->ring, buffers->bytes);
+  }
+  if (error) {
+    free(buffers);
+    return error;
+  }
+  *out = buffers;
+  return 0;
+}
+
+void mr_uring_buffers_close(mr_uring *ring, mr_uring_buffers *buffers) {
+  buffers_register(ring, MR_UNREGISTER_PBUF_RING, NULL, 0, buffers->group, 0);
+  munmap(buffers->ring, buffers->bytes);
+  free(buffers);
+}
+
+void mr_uring_buffers_add(mr_uring_buffers *buffers, void *data, uint32_t length, uint16_t id) {
+  struct io_uring_buf *entry = &buffers->ring->bufs[buffers->tail++ & buffers->mask];
+  entry->addr = (uint64_t)(uintptr_t)data;
+  entry->len = length;
+  entry->bid = id;
+}
+
+void mr_uring_buffers_publish(mr_uring_buffers *buffers) {
+  io_uring_smp_store_release(&buffers->ring->tail, buffers->tail);
+}
+
+/* One receive of the preflight: enters until a completion is there, at most a second. */
+static int preflight_next(mr_uring *ring, mr_completion *completion) {
+  for (int tries = 0; tries < 10; tries++) {
+    if (mr_uring_reap(ring, completion, 1))
+      return 1;
+    if (mr_uring_enter(ring, 1, 100000000))
+      return 0;
+  }
+  return 0;
+}
+
+/*
+ * Two writes must land one behind the other in the same buffer, which stays in the ring; a third that fills it must say so, and
+ * the receive must then end for want of buffers.
+ */
+static int preflight(mr_uring *ring, mr_uring_buffers *buffers, const int pair[2]) {
+  enum { GROUP = 0xffff, BYTES = 64 };
+  char memory[BYTES] = {0};
+  mr_completion done;
+  mr_uring_buffers_add(buffers, memory, BYTES, 0);
+  mr_uring_buffers_publish(buffers);
+  if (send(pair[0], "ab", 2, 0) != 2 || mr_uring_receive(ring, pair[1], GROUP, 1))
+    return 0;
+  const uint32_t partial = MR_COMPLETION_MORE | MR_COMPLETION_BUFFER | MR_COMPLETION_BUFFER_MORE;
+  if (!preflight_next(ring, &done) || done.result != 2 || done.flags != partial)
+    return 0;
+  if (send(pair[0], "cde", 3, 0) != 3 || !preflight_next(ring, &done) || done.result != 3 || done.flags != partial)
+    return 0;
+  if (memcmp(memory, "abcde", 5) != 0)
+    return 0;
+  char rest[BYTES] = {0};
+  if (send(pair[0], rest, BYTES, 0) != BYTES || !preflight_next(ring, &done) || done.result != BYTES - 5 ||
+      (done.flags & MR_COMPLETION_BUFFER_MORE))
+    return 0;
+  return preflight_next(ring, &done) && done.result == -ENOBUFS && done.flags == 0;
+}
+
+int mr_uring_incremental(mr_uring *ring) {
+  if (ring->incremental >= 0)
+    return ring->incremental;
+  ring->incremental = 0;
+  int pair[2];
+  mr_uring_buffers *buffers;
+  if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair))
+    return 0;
+  if (mr_uring_buffers_open(ring, 0xffff, 1, 1, &buffers) == 0) {
+    ring->incremental = preflight(ring, buffers, pair);
+    /* A failed trial may have left its receive armed on our stack memory: end it before either goes. */
+    mr_completion done;
+    if (!ring->incremental && mr_uring_cancel_all(ring, 0) == 0)
+      while (preflight_next(ring, &done) && done.user_data != 1)
+        ;
+    mr_uring_buffers_close(ring, buffers);
+  }
+  close(pair[0]);
+  close(pair[1]);
+  return ring->incremental;
+}

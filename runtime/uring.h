@@ -1,0 +1,78 @@
+/*
+ * uring.h - internal: the one seam to the kernel's io_uring.
+ *
+ * Everything of io_uring is behind these functions: set-up with feature probing, preparing operations, the one call of
+ * io_uring_enter, and completions. Fault injection and a simulated kernel plug in here and nowhere else.
+ */
+#ifndef MR_URING_H
+#define MR_URING_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/socket.h>
+
+typedef struct mr_uring mr_uring;
+typedef struct mr_uring_buffers mr_uring_buffers;
+
+typedef struct mr_completion {
+  uint64_t user_data;
+  int32_t result;
+  uint32_t flags;  /* MR_COMPLETION_* */
+  uint16_t buffer; /* with MR_COMPLETION_BUFFER: which entry of the buffer ring was filled */
+} mr_completion;
+
+enum {
+  MR_COMPLETION_MORE = 1,        /* the operation goes on and owes further completions */
+  MR_COMPLETION_BUFFER = 2,      /* bytes were put into a provided buffer */
+  MR_COMPLETION_BUFFER_MORE = 4, /* which stays in the ring */
+};
+
+/*
+ * Sets a ring up for the calling thread, peeling optional features that the kernel refuses. Result: 0 and *ring, or negative
+ * errno (mr_uring_explain).
+ */
+int mr_uring_open(uint32_t submissions, uint32_t completions, mr_uring **ring);
+void mr_uring_close(mr_uring *ring);
+
+/* Writes why mr_uring_open failed with `error` and what the operator can do. */
+void mr_uring_explain(int error, char *text, size_t size);
+
+/*
+ * Submits everything prepared, and waits for at least `want` completions or until timeout_ns have passed (negative: no bound).
+ * Result: 0, also when the time ran out or a signal came; negative errno when the ring itself has failed.
+ */
+int mr_uring_enter(mr_uring *ring, unsigned want, int64_t timeout_ns);
+
+/* Operations prepared and not yet submitted. */
+unsigned mr_uring_pending(const mr_uring *ring);
+
+/* Takes up to `count` completions. Result: how many. */
+unsigned mr_uring_reap(mr_uring *ring, mr_completion *out, unsigned count);
+
+/*
+ * Preparing. Each queues one operation and submits first when the queue is full; 0, or -EAGAIN when even then there is no room
+ * (the kernel wants completions to be taken first). `quiet` operations complete without a completion when they succeed.
+ */
+int mr_uring_accept(mr_uring *ring, int fd, uint64_t user_data);                  /* multishot, close-on-exec */
+int mr_uring_receive(mr_uring *ring, int fd, uint16_t group, uint64_t user_data); /* multishot */
+int mr_uring_send(mr_uring *ring, int fd, const void *data, uint32_t length, uint64_t user_data);
+int mr_uring_send_message(mr_uring *ring, int fd, const struct msghdr *message, uint64_t user_data);
+int mr_uring_connect(mr_uring *ring, int fd, const struct sockaddr *address, socklen_t length, uint64_t user_data);
+int mr_uring_read(mr_uring *ring, int fd, void *data, uint32_t length, uint64_t user_data);
+int mr_uring_close_quietly(mr_uring *ring, int fd, uint64_t user_data);
+int mr_uring_cancel_quietly(mr_uring *ring, uint64_t target, uint64_t user_data);
+int mr_uring_cancel_all(mr_uring *ring, uint64_t user_data);
+
+/*
+ * A ring of provided buffers of `entries` (a power of two). Incremental rings fill a buffer bit by bit, each receive behind the one
+ * before; they are made only where mr_uring_incremental says that they work.
+ */
+int mr_uring_buffers_open(mr_uring *ring, uint16_t group, uint32_t entries, int incremental, mr_uring_buffers **out);
+void mr_uring_buffers_close(mr_uring *ring, mr_uring_buffers *buffers);
+void mr_uring_buffers_add(mr_uring_buffers *buffers, void *data, uint32_t length, uint16_t id);
+void mr_uring_buffers_publish(mr_uring_buffers *buffers); /* makes what was added visible to the kernel */
+
+/* Whether incremental buffers behave as specified here: tried out on a socket pair, not believed. */
+int mr_uring_incremental(mr_uring *ring);
+
+#endif
