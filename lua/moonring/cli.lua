@@ -111,6 +111,7 @@ local function guard_exit()
 end
 
 local function run_main(options, chunks, arguments)
+  io.stdout:setvbuf("line") -- a service's first line is waited for, also through a pipe
   local root = task.root(run_all, options, chunks, arguments)
   guard_exit()
   local signal_received = watch_signals(root)

@@ -119,7 +119,14 @@ function Connection:chunks()
   return Connection.read, self
 end
 
-local function drain(self, mark)
+--- Waits until at most `mark` bytes are queued for sending (default: the low-water mark).
+---@param mark? integer bytes
+---@return true? ok
+---@return string? message
+---@return string? code
+function Connection:drain(mark)
+  if not self.slot then refuse_closed("drain") end
+  mark = mark or M.WRITE_LOW
   local result = C.mr_connection_drain(self.handle, self.slot, mark)
   while result == EAGAIN do
     wait_in(self, writers, "write")
@@ -138,7 +145,7 @@ local function write_long(self, text)
     if queued < 0 then return errors.world(queued, "write") end
     at = at + count
     if queued > M.WRITE_HIGH then
-      local ok, message, code = drain(self, M.WRITE_LOW)
+      local ok, message, code = self:drain()
       if not ok then return ok, message, code end
     end
   end
@@ -165,7 +172,7 @@ function Connection:write(data)
     errors.raise("argument", "connection:write: a string or a buffer is needed, not a %s", type(data))
   end
   if queued < 0 then return errors.world(queued, "write") end
-  if queued > M.WRITE_HIGH then return drain(self, M.WRITE_LOW) end
+  if queued > M.WRITE_HIGH then return self:drain() end
   return true
 end
 
@@ -196,8 +203,7 @@ end
 ---@return string? message
 ---@return string? code
 function Connection:flush()
-  if not self.slot then refuse_closed("flush") end
-  return drain(self, 0)
+  return self:drain(0)
 end
 
 --- Ends the sending half: the peer sees the end of the stream once everything written has gone out. Reading goes on.
