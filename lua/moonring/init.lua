@@ -41,6 +41,7 @@ function M.sleep(seconds)
   end
   local me = task.current()
   if not me then errors.raise("argument", "moonring.sleep: no task runs here; start one with moonring.run(fn)") end
+  if seconds <= 0 then return task.yield() end
   local timer = C.mr_timer_start(loop.handle(), seconds)
   if timer < 0 then
     local _, message, code = errors.world(timer, "moonring.sleep")

@@ -134,6 +134,17 @@ function M.check()
   if reason and not current.scope.is_ending then error(reason, 0) end
 end
 
+-- What a task waits on that only lets others run.
+local turn = {}
+function turn.withdraw()
+end
+
+--- Lets every task run that is ready now, before the running one goes on.
+function M.yield()
+  make_ready(current)
+  M.wait(turn)
+end
+
 -- What the end of a scope waits on: its last child.
 local children = {}
 function children.withdraw()
