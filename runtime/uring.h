@@ -72,7 +72,7 @@ void mr_uring_buffers_close(mr_uring *ring, mr_uring_buffers *buffers);
 void mr_uring_buffers_add(mr_uring_buffers *buffers, void *data, uint32_t length, uint16_t id);
 void mr_uring_buffers_publish(mr_uring_buffers *buffers); /* makes what was added visible to the kernel */
 
-/* Whether incremental buffers behave as specified here: tried out on a socket pair, not believed. */
-int mr_uring_incremental(mr_uring *ring);
+/* Whether incremental buffers behave as specified here: tried out once, on a ring and a socket pair of their own, not believed. */
+int mr_uring_incremental(void);
 
 #endif
