@@ -117,29 +117,28 @@ static void complete(mr_loop *loop, const mr_completion *done) {
   }
 }
 
-/* Takes completions while the event array has room for what they can cause. Result: how many were taken. */
-static unsigned completions_take(mr_loop *loop) {
+/* Takes completions while the event array has room for what they can cause. */
+static void completions_take(mr_loop *loop) {
   mr_completion done[REAP_MAX];
-  unsigned total = 0;
-  for (;;) {
-    unsigned room =
-        loop->event_count < EVENTS_MAX ? (unsigned)(EVENTS_MAX - loop->event_count) / EVENTS_PER_COMPLETION : 0;
-    unsigned count = mr_uring_reap(loop->ring, done, room < REAP_MAX ? room : REAP_MAX);
-    if (!count)
-      break;
+  while (loop->event_count + REAP_MAX * EVENTS_PER_COMPLETION <= EVENTS_MAX) {
+    unsigned count = mr_uring_reap(loop->ring, done, REAP_MAX);
     for (unsigned i = 0; i < count; i++)
       complete(loop, &done[i]);
-    total += count;
+    loop->statistics.completions += count;
+    if (count < REAP_MAX) {
+      /* None is left that could tell of a failed quick send. */
+      if (loop->quick_first && mr_uring_pending(loop->ring) == 0)
+        mr_output_settle(loop);
+      return;
+    }
   }
-  loop->statistics.completions += total;
-  return total;
 }
 
 /* Submits what is queued, waits up to wait_ns (negative: no bound) when want is set, and takes what has come. */
 static int step(mr_loop *loop, unsigned want, int64_t wait_ns) {
   mr_receive_prepare(loop);
   mr_output_prepare(loop);
-  int error = mr_uring_enter(loop->ring, want, wait_ns);
+  int error = mr_uring_enter(loop->ring, loop->quick_awaited ? 0 : want, wait_ns);
   if (error)
     return error;
   loop->statistics.enters++;

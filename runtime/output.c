@@ -2,7 +2,8 @@
  * output.c - queues of slices, and the sending side of connections.
  *
  * At most one send is in flight on a connection: two would interleave once the socket's buffer is full. What is written
- * meanwhile queues behind it and goes out with the next, gathered. Pieces that lie one behind the other in memory, as small
+ * meanwhile queues behind it and goes out with the next, gathered. A send is first tried without waiting, which nearly always
+ * succeeds and then costs no completion; when the socket has no room, a second one waits for it. Pieces that lie one behind the other in memory, as small
  * writes of one turn do, are glued into one. Sends are prepared once a turn, just before the ring is entered, so that all
  * that a handler wrote leaves together.
  */
@@ -74,14 +75,14 @@ void mr_queue_clear(mr_loop *loop, mr_queue *queue) {
 }
 
 /* Takes `bytes` that have gone out off the front. */
-static void queue_consume(mr_loop *loop, mr_queue *queue, uint32_t bytes) {
+static void queue_consume(mr_loop *loop, mr_queue *queue, uint64_t bytes) {
   queue->bytes -= bytes;
   while (bytes) {
     mr_iovec *iovec = &queue->first->iovec;
     if (bytes < iovec->length) {
       iovec->data += bytes;
-      iovec->length -= bytes;
-      iovec->capacity -= bytes;
+      iovec->length -= (uint32_t)bytes;
+      iovec->capacity -= (uint32_t)bytes;
       return;
     }
     bytes -= iovec->length;
@@ -102,7 +103,7 @@ static void mark_dirty(mr_loop *loop, mr_connection *connection) {
 }
 
 /* The gathered form; the message must stay where it is until it is submitted. */
-static int send_gathered(mr_loop *loop, const mr_connection *connection, uint64_t user_data) {
+static int send_gathered(mr_loop *loop, mr_connection *connection, int quick, uint64_t user_data) {
   if (loop->message_count == MESSAGES_MAX) {
     int error = mr_uring_enter(loop->ring, 0, 0);
     if (error || mr_uring_pending(loop->ring))
@@ -111,24 +112,41 @@ static int send_gathered(mr_loop *loop, const mr_connection *connection, uint64_
   }
   mr_message *message = &loop->messages[loop->message_count];
   size_t count = 0;
-  for (mr_piece *piece = connection->output.first; piece && count < SEND_IOVECS_MAX; piece = piece->next)
+  connection->sending_bytes = 0;
+  for (mr_piece *piece = connection->output.first; piece && count < SEND_IOVECS_MAX; piece = piece->next) {
     message->parts[count++] = (struct iovec){piece->iovec.data, piece->iovec.length};
+    connection->sending_bytes += piece->iovec.length;
+  }
   message->header = (struct msghdr){.msg_iov = message->parts, .msg_iovlen = count};
-  int error = mr_uring_send_message(loop->ring, connection->fd, &message->header, user_data);
+  int error = mr_uring_send_message(loop->ring, connection->fd, &message->header, quick, user_data);
   if (!error)
     loop->message_count++;
   return error;
 }
 
+static int send_single(mr_loop *loop, mr_connection *connection, int quick, uint64_t user_data) {
+  const mr_iovec *iovec = &connection->output.first->iovec;
+  connection->sending_bytes = iovec->length;
+  return mr_uring_send(loop->ring, connection->fd, iovec->data, iovec->length, quick, user_data);
+}
+
 static int send_start(mr_loop *loop, mr_connection *connection) {
   uint64_t user_data = user_data_make(OPERATION_SEND, connection->generation, connection->slot);
-  const mr_piece *first = connection->output.first;
-  int error = first->next
-                  ? send_gathered(loop, connection, user_data)
-                  : mr_uring_send(loop->ring, connection->fd, first->iovec.data, first->iovec.length, user_data);
+  int quick = !connection->send_refused;
+  int error = connection->output.first->next ? send_gathered(loop, connection, quick, user_data)
+                                             : send_single(loop, connection, quick, user_data);
   if (error)
     return error;
   connection->sending = 1;
+  loop->statistics.sends++;
+  connection->quick = (uint8_t)quick;
+  if (quick) {
+    connection->next_quick = loop->quick_first;
+    loop->quick_first = connection;
+    if (connection->write_wanted || connection->shutdown_wanted || connection->state != CONNECTION_OPEN ||
+        connection->output.bytes > connection->sending_bytes)
+      loop->quick_awaited = 1;
+  }
   connection->owed++;
   loop->statistics.operations++;
   return 0;
@@ -163,13 +181,26 @@ static void shutdown_when_sent(mr_connection *connection) {
   shutdown(connection->fd, SHUT_WR);
 }
 
-void mr_output_complete(mr_loop *loop, mr_connection *connection, int32_t result) {
-  connection->sending = 0;
+void mr_output_settle(mr_loop *loop) {
+  mr_connection *connection = loop->quick_first;
+  loop->quick_first = NULL;
+  loop->quick_awaited = 0;
+  while (connection) {
+    mr_connection *next = connection->next_quick;
+    if (connection->quick)
+      mr_output_complete(loop, connection, (int64_t)connection->sending_bytes);
+    connection = next;
+  }
+}
+
+void mr_output_complete(mr_loop *loop, mr_connection *connection, int64_t result) {
+  connection->send_refused = connection->quick && result != (int64_t)connection->sending_bytes;
+  connection->sending = connection->quick = 0;
   connection->owed--;
   loop->statistics.operations--;
   if (result >= 0) {
-    loop->statistics.bytes_sent += (uint32_t)result;
-    queue_consume(loop, &connection->output, (uint32_t)result);
+    loop->statistics.bytes_sent += (uint64_t)result;
+    queue_consume(loop, &connection->output, (uint64_t)result);
   } else if (result != -EINTR && result != -EAGAIN) {
     output_fail(loop, connection, result);
   }

@@ -228,12 +228,19 @@ int mr_uring_receive(mr_uring *ring, int fd, uint16_t group, uint64_t user_data)
   });
 }
 
-int mr_uring_send(mr_uring *ring, int fd, const void *data, uint32_t length, uint64_t user_data) {
-  SUBMIT(ring, user_data, 0, io_uring_prep_send(sqe, fd, data, length, MSG_NOSIGNAL | MSG_WAITALL));
+/* The kernel posts a completion for a short or refused send even with CQE_SKIP_SUCCESS, because MSG_WAITALL makes it a failure. */
+static unsigned send_flags(int quick) {
+  return MSG_NOSIGNAL | MSG_WAITALL | (quick ? MSG_DONTWAIT : 0);
 }
 
-int mr_uring_send_message(mr_uring *ring, int fd, const struct msghdr *message, uint64_t user_data) {
-  SUBMIT(ring, user_data, 0, io_uring_prep_sendmsg(sqe, fd, message, MSG_NOSIGNAL | MSG_WAITALL));
+int mr_uring_send(mr_uring *ring, int fd, const void *data, uint32_t length, int quick, uint64_t user_data) {
+  SUBMIT(ring, user_data, quick ? IOSQE_CQE_SKIP_SUCCESS : 0,
+         io_uring_prep_send(sqe, fd, data, length, (int)send_flags(quick)));
+}
+
+int mr_uring_send_message(mr_uring *ring, int fd, const struct msghdr *message, int quick, uint64_t user_data) {
+  SUBMIT(ring, user_data, quick ? IOSQE_CQE_SKIP_SUCCESS : 0,
+         io_uring_prep_sendmsg(sqe, fd, message, send_flags(quick)));
 }
 
 int mr_uring_connect(mr_uring *ring, int fd, const struct sockaddr *address, socklen_t length, uint64_t user_data) {

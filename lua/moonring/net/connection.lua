@@ -84,11 +84,14 @@ function Connection:read()
     self.input = input
   end
   local count = C.mr_connection_read(self.handle, slot, input)
-  while count == EAGAIN do
+  if count > 0 then return input end
+  -- No loop here: it would be a short one in the middle of the caller's, which then is not compiled.
+  if count == EAGAIN then
     wait_in(self, readers, "read")
     count = C.mr_connection_read(self.handle, slot, input)
+    if count > 0 then return input end
+    if count == EAGAIN then return self:read() end
   end
-  if count > 0 then return input end
   if count == 0 then return nil end
   return errors.world(count, "read")
 end
