@@ -117,21 +117,25 @@ static void complete(mr_loop *loop, const mr_completion *done) {
   }
 }
 
-/* Takes completions while the event array has room for what they can cause. */
-static void completions_take(mr_loop *loop) {
+/*
+ * Takes completions while the event array has room for what they can cause. When none is left that could tell of a failed quick
+ * send, and all of those were submitted, the others have succeeded.
+ */
+static void completions_take(mr_loop *loop, int all_submitted) {
   mr_completion done[REAP_MAX];
   while (loop->event_count + REAP_MAX * EVENTS_PER_COMPLETION <= EVENTS_MAX) {
     unsigned count = mr_uring_reap(loop->ring, done, REAP_MAX);
     for (unsigned i = 0; i < count; i++)
       complete(loop, &done[i]);
     loop->statistics.completions += count;
-    if (count < REAP_MAX) {
-      /* None is left that could tell of a failed quick send. */
-      if (loop->quick_first && mr_uring_pending(loop->ring) == 0)
-        mr_output_settle(loop);
+    if (count < REAP_MAX && all_submitted) {
+      mr_output_settle(loop);
       return;
     }
+    if (count < REAP_MAX)
+      break;
   }
+  loop->quick_awaited = loop->quick_first != NULL;
 }
 
 /* Submits what is queued, waits up to wait_ns (negative: no bound) when want is set, and takes what has come. */
@@ -141,9 +145,11 @@ static int step(mr_loop *loop, unsigned want, int64_t wait_ns) {
   int error = mr_uring_enter(loop->ring, loop->quick_awaited ? 0 : want, wait_ns);
   if (error)
     return error;
+  /* Asked before completions are taken, which may prepare new operations. */
+  int all_submitted = mr_uring_pending(loop->ring) == 0;
   loop->statistics.enters++;
   clock_read(loop);
-  completions_take(loop);
+  completions_take(loop, all_submitted);
   return 0;
 }
 
@@ -159,7 +165,8 @@ int mr_loop_turn(mr_loop *loop, double timeout) {
   loop->event_count = 0;
   mr_connections_recycle(loop);
   int64_t wait_ns = timeout < 0 || timeout > 1e9 ? -1 : (int64_t)(timeout * 1e9);
-  clock_read(loop);
+  if (wait_ns > 0 || loop->timers.count)
+    clock_read(loop);
   int64_t end = wait_ns < 0 ? -1 : loop->now + wait_ns;
   for (;;) {
     int64_t wait = earlier(wait_ns, mr_timers_next(loop));

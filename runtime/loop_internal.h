@@ -76,7 +76,8 @@ typedef struct mr_connection {
   int32_t receive_error, send_error;
   int32_t linger_timer; /* -1: none */
   mr_queue input, output;
-  mr_iovec reserved;
+  mr_iovec reserved;       /* what mr_connection_reserve has given out, empty when that is room behind the last piece */
+  uint32_t reserved_bytes; /* how much of it was asked for */
   struct mr_connection *next; /* free or retired */
   struct mr_connection *next_dirty, *next_parked, *next_quick;
   uint64_t sending_bytes;

@@ -13,7 +13,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { PIECES_PER_BLOCK = 256, COPY_PIECE_BYTES = 262144 };
+enum {
+  PIECES_PER_BLOCK = 256,
+  COPY_PIECE_BYTES = 262144,
+  RESERVE_BYTES = 1024, /* small responses are put into chunks where many of them find room side by side */
+};
 
 typedef struct piece_block {
   struct piece_block *next;
@@ -282,22 +286,39 @@ double mr_connection_write_buffer(mr_loop *loop, int slot, mr_buffer *buffer) {
 
 uint8_t *mr_connection_reserve(mr_loop *loop, int slot, uint32_t length) {
   mr_connection *connection = mr_connection_at(loop, slot);
+  connection->reserved_bytes = 0;
+  mr_iovec_release(&connection->reserved);
   if (write_check(connection))
     return NULL;
-  mr_iovec_release(&connection->reserved);
-  return mr_iovec_alloc(loop->memory, length, 0, 1, 0, &connection->reserved) == 1 ? connection->reserved.data : NULL;
+  uint8_t *room = connection->output.last ? mr_iovec_room(&connection->output.last->iovec, length) : NULL;
+  if (!room) {
+    uint32_t bytes = length < RESERVE_BYTES ? RESERVE_BYTES : length;
+    if (mr_iovec_alloc(loop->memory, bytes, 0, 1, 0, &connection->reserved) != 1)
+      return NULL;
+    room = connection->reserved.data;
+  }
+  connection->reserved_bytes = length;
+  return room;
 }
 
 double mr_connection_commit(mr_loop *loop, int slot, uint32_t used) {
   mr_connection *connection = mr_connection_at(loop, slot);
   int error = write_check(connection);
-  if (!error)
-    error = mr_iovec_trim(&connection->reserved, used);
+  if (!error && used > connection->reserved_bytes)
+    error = -EINVAL;
+  connection->reserved_bytes = 0;
   if (error || !used) {
     mr_iovec_release(&connection->reserved);
     return error ? error : (double)connection->output.bytes;
   }
-  return output_append(loop, connection, &connection->reserved);
+  if (connection->reserved.reference) {
+    mr_iovec_trim(&connection->reserved, used);
+    return output_append(loop, connection, &connection->reserved);
+  }
+  mr_iovec_grow(&connection->output.last->iovec, used);
+  connection->output.bytes += used;
+  mark_dirty(loop, connection);
+  return (double)connection->output.bytes;
 }
 
 int mr_connection_drain(mr_loop *loop, int slot, uint32_t mark) {

@@ -228,6 +228,8 @@ describe("a loop", function()
       end
       assert.equal("one two three", got)
       assert.equal(-22, tonumber(C.mr_connection_commit(loop, slot, 5))) -- nothing is reserved
+      assert.is_true(C.mr_connection_reserve(loop, slot, 10) ~= nil)
+      assert.equal(-22, tonumber(C.mr_connection_commit(loop, slot, 11)))
     end)
   end)
 

@@ -70,6 +70,16 @@ local function wait_in(self, waiting_tasks, what)
   if not self.slot then refuse_closed(what) end
 end
 
+--- The buffer that read fills. Empty before the first read. Internal.
+function Connection:input_buffer()
+  local input = self.input
+  if not input then
+    input = buffer.new()
+    self.input = input
+  end
+  return input
+end
+
 --- Waits for bytes and returns them as a buffer: the memory that the kernel has filled, position 0, limit = their number.
 --- The buffer is lent until the next read or the close of this connection; its slice or retain keeps the bytes longer.
 ---@return moonring.Buffer? buffer nil at the end of the stream
@@ -78,11 +88,7 @@ end
 function Connection:read()
   local slot = self.slot
   if not slot then refuse_closed("read") end
-  local input = self.input
-  if not input then
-    input = buffer.new()
-    self.input = input
-  end
+  local input = self.input or self:input_buffer()
   local count = C.mr_connection_read(self.handle, slot, input)
   if count > 0 then return input end
   -- No loop here: it would be a short one in the middle of the caller's, which then is not compiled.
