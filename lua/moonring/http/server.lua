@@ -310,9 +310,9 @@ local function finish_request(exchange)
   return keep
 end
 
--- Serves until the connection ends (returns nothing) or a handler fails (raises). `session` keeps what the next call needs.
-local function serve(session, connection, handler, limits)
-  local exchange = session.exchange
+-- Serves until the connection ends (returns nothing) or a handler fails (raises). The exchange in progress is kept on the connection for the next call.
+local function serve(connection, handler, limits)
+  local exchange = connection.exchange
   local input = connection:input_buffer()
   while true do
     if input.limit_ > input.position_ then
@@ -338,14 +338,14 @@ local function serve(session, connection, handler, limits)
       end
     else
       if exchange then
-        session.exchange = false
+        connection.exchange = false
         give_exchange(exchange)
       end
       if not connection:read() then return end
       exchange = spare
       if exchange then spare = nil else exchange = new_exchange() end
       exchange.connection = connection
-      session.exchange = exchange
+      connection.exchange = exchange
       keep_date(connection.handle)
     end
   end
@@ -365,17 +365,16 @@ end
 ---@param handler function
 ---@param limits moonring.http.Limits
 function M.run(connection, handler, limits)
-  local session = { exchange = false }
   local ok, failure
   repeat
-    ok, failure = xpcall(serve, task.record_traceback, session, connection, handler, limits)
+    ok, failure = xpcall(serve, task.record_traceback, connection, handler, limits)
     local goes_on = false
-    if not ok and session.exchange and connection.slot and not errors.is(failure, "cancelled") then
-      goes_on = recover(session.exchange, failure)
+    if not ok and connection.exchange and connection.slot and not errors.is(failure, "cancelled") then
+      goes_on = recover(connection.exchange, failure)
       ok = true -- reported
     end
   until not goes_on
-  if session.exchange then drop_exchange(session.exchange) end
+  if connection.exchange then drop_exchange(connection.exchange) end
   if not ok then error(failure, 0) end
 end
 

@@ -35,9 +35,9 @@ local function refuse_closed(what)
   errors.raise("closed", "connection:%s: the connection has been closed", what)
 end
 
---- Wraps a slot of the loop. guarded: a finalizer closes it when it is forgotten. Internal.
+--- Wraps a slot of the loop. `exchange` is the place of the protocol that runs on it. guarded: a finalizer closes it when it is forgotten. Internal.
 function M.new(handle, slot, guarded)
-  local self = setmetatable({ handle = handle, slot = slot, input = false, guard = false }, Connection)
+  local self = setmetatable({ handle = handle, slot = slot, input = false, exchange = false }, Connection)
   if guarded then
     self.guard = ffi.gc(ffi.new("mr_guard"), C.mr_guard_release)
     C.mr_connection_guard(handle, slot, self.guard)
