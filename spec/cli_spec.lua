@@ -22,6 +22,11 @@ local function run_script(code, ...)
   return status, output
 end
 
+-- Runs a command with a system call made to fail. The leak checker of the sanitizer build can't run under a tracer.
+local function run_injected(fault, command)
+  return process.run(("ASAN_OPTIONS=detect_leaks=0 strace -qq -o /dev/null -e inject=%s %s"):format(fault, command))
+end
+
 describe("moonring", function()
   it("runs a script with its arguments, as luajit does", function()
     local status, output = run_script("print(arg[0] ~= nil, arg[1], arg[2], #arg, ...) print(arg[-1] ~= nil)", "a b", "c")
@@ -185,9 +190,7 @@ describe("moonring", function()
     for code, words in pairs(cases) do
       it("with " .. code .. " says the cause and the remedy, and ends with status 1", function()
         if os.execute("strace -o /dev/null true 2>/dev/null") ~= 0 then return pending("strace can't trace here") end
-        -- The leak checker of the sanitizer build can't run under a tracer.
-        local status, output = process.run("ASAN_OPTIONS=detect_leaks=0 strace -qq -o /dev/null -e inject=io_uring_setup:error="
-          .. code .. " " .. process.command("-e", "print 'never'"))
+        local status, output = run_injected("io_uring_setup:error=" .. code, process.command("-e", "print 'never'"))
         assert.equal(1, status)
         assert.is_truthy(output:find("^moonring: cannot start the event loop: " .. code))
         for _, word in ipairs(words) do
@@ -220,8 +223,7 @@ describe("moonring", function()
       end)
     ]], function(path)
       for _, fault in ipairs { "EINTR:when=3+7", "EAGAIN:when=2+5", "EBUSY:when=4+9" } do
-        local status, output = process.run("ASAN_OPTIONS=detect_leaks=0 strace -qq -o /dev/null -e inject=io_uring_enter:error="
-          .. fault .. " " .. process.command(path))
+        local status, output = run_injected("io_uring_enter:error=" .. fault, process.command(path))
         assert.equal("2000\n", output)
         assert.equal(0, status)
       end

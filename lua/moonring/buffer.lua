@@ -1,8 +1,9 @@
 -- moonring.buffer: cursors over native memory.
 --
--- A buffer has a position, a limit and a capacity; reading and writing move the position and stop at the limit. Every access is
--- checked; one that would leave [position, limit) raises "underflow" or "overflow" and changes nothing. A released buffer
--- has position = limit = capacity = 0, so the same check catches its use, and the slow path says "closed".
+-- A buffer has a position, a limit and a capacity; reading and writing move the position and stop at the limit. Every
+-- access is checked; one that would leave [position, limit) raises "underflow" or "overflow" and changes nothing. A
+-- released buffer has position = limit = capacity = 0, so the same check catches its use, and the slow path says
+-- "closed".
 --
 -- Numbers are in network byte order; the names that end in _le are little-endian.
 
@@ -230,8 +231,8 @@ function Buffer:slice()
   return view
 end
 
---- A buffer over the same remaining bytes that stays valid when this one moves on: for keeping what a connection's read gave.
---- A few bytes of a large receive buffer are copied out, so that they don't pin all of it.
+--- A buffer over the same remaining bytes that stays valid when this one moves on: for keeping what a connection's
+--- read gave. A few bytes of a large receive buffer are copied out, so that they don't pin all of it.
 function Buffer:retain()
   local count = self.limit_ - self.position_
   if count > M.RETAIN_COPY_MAX then return self:slice() end
@@ -276,8 +277,8 @@ ffi.metatype(buffer_type, metatable)
 -- Up to this many bytes, retain copies; above, it holds the memory itself.
 M.RETAIN_COPY_MAX = 2048
 
---- A buffer of `capacity` bytes of native memory, not zeroed: position 0, limit = capacity. Release it, or let a scope do so
---- (scope:allocate); what is forgotten is freed by the collector.
+--- A buffer of `capacity` bytes of native memory, not zeroed: position 0, limit = capacity. Release it, or let a
+--- scope do so (scope:allocate); what is forgotten is freed by the collector.
 ---@param capacity integer bytes
 ---@return moonring.Buffer
 function M.allocate(capacity)

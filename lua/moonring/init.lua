@@ -11,8 +11,8 @@ local C, ffi = native.C, native.ffi
 
 local M = {}
 
---- Runs `fn(scope, ...)` in a new scope and returns what it returns. What the scope owns is released, last made first, and its child
---- tasks have ended, when this returns or raises.
+--- Runs `fn(scope, ...)` in a new scope and returns what it returns. What the scope owns is released, last made
+--- first, and its child tasks have ended, when this returns or raises.
 M.scope = task.open_scope
 
 --- Starts `fn(...)` as a task of the running task's innermost scope, which waits for it before it ends.
@@ -75,8 +75,8 @@ local loop_names = {
   "receive_ring_bytes", "incremental",
 }
 
---- The loop's counters; see mr_loop_statistics in runtime/loop.h. `memory` is a table of those of its memory, `tasks` the number of
---- tasks that have not ended.
+--- The loop's counters; see mr_loop_statistics in runtime/loop.h. `memory` is a table of those of its memory, `tasks`
+--- the number of tasks that have not ended.
 ---@return table
 function M.stats()
   local statistics = ffi.new("mr_loop_statistics")
@@ -87,9 +87,12 @@ function M.stats()
   return out
 end
 
---- Runs `fn(...)` as a task and the loop until it has ended; for programs that a stock luajit runs. Raises what the task raises.
+--- Runs `fn(...)` as a task and the loop until it has ended; for programs that a stock luajit runs. Raises what the
+--- task raises.
 function M.run(fn, ...)
-  if task.current() then errors.raise("busy", "moonring.run: a task runs here already; use moonring.spawn or moonring.scope") end
+  if task.current() then
+    errors.raise("busy", "moonring.run: a task runs here already; use moonring.spawn or moonring.scope")
+  end
   local root = task.root(fn, ...)
   loop.run_until(root)
   if not root.ok then error(root.failure, 0) end

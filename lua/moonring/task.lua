@@ -1,15 +1,15 @@
 -- moonring.task: tasks, scopes and the scheduler.
 --
--- A task is a coroutine that may wait. A scope is a block that owns what is made in it: memory, sockets and child tasks. Each
--- task is itself the outermost scope of its own code, so scopes form one tree, and cancelling a scope means marking the
--- subtree below it and waking whoever waits there. The mark stays: every later wait inside a cancelled scope raises
--- again, so a pcall can't swallow it.
+-- A task is a coroutine that may wait. A scope is a block that owns what is made in it: memory, sockets and child
+-- tasks. Each task is itself the outermost scope of its own code, so scopes form one tree, and cancelling a scope
+-- means marking the subtree below it and waking whoever waits there. The mark stays: every later wait inside a
+-- cancelled scope raises again, so a pcall can't swallow it.
 --
--- A scope ends in this order: its children are waited for (cancelled first, when it ends by an error), then what it owns is
--- released, last made first. While that happens cancellation does not interrupt it again.
+-- A scope ends in this order: its children are waited for (cancelled first, when it ends by an error), then what it
+-- owns is released, last made first. While that happens cancellation does not interrupt it again.
 --
--- To wait, a piece of code notes the task where its event will find it, and calls task.wait(object) with the object that
--- offers withdraw(task) for undoing that note. The loop calls task.wake when the event has come.
+-- To wait, a piece of code notes the task where its event will find it, and calls task.wait(object) with the object
+-- that offers withdraw(task) for undoing that note. The loop calls task.wake when the event has come.
 
 local errors = require "moonring.errors"
 
@@ -47,8 +47,9 @@ local function record_traceback(failure)
   return failure
 end
 
--- Ten thousand idle connections are ten thousand tasks, so a task has few fields of its own: `scope` is set only inside a
--- nested scope, `task` only on those, and `owned` only when a scope owns more than the resource it was started with.
+-- Ten thousand idle connections are ten thousand tasks, so a task has few fields of its own: `scope` is set only
+-- inside a nested scope, `task` only on those, and `owned` only when a scope owns more than the resource it was
+-- started with.
 
 local function innermost(task)
   return task.scope or task
@@ -284,7 +285,8 @@ local function set_arguments(task, ...)
   end
 end
 
---- Starts `fn(resource)` as a task that owns the resource, now rather than with its turn: for what the loop itself hands out.
+--- Starts `fn(resource)` as a task that owns the resource, now rather than with its turn: for what the loop itself
+--- hands out.
 function M.start_owning(scope, resource, fn)
   local task = new_task(scope, fn)
   task.resource = resource
@@ -358,8 +360,8 @@ local function leave_scope(scope, ok, ...)
   return ...
 end
 
---- Runs `fn(scope, ...)` in a new scope and returns what it returns. However it ends, what the scope owns is released and
---- its child tasks have ended when this returns or raises.
+--- Runs `fn(scope, ...)` in a new scope and returns what it returns. However it ends, what the scope owns is released
+--- and its child tasks have ended when this returns or raises.
 ---@param fn fun(scope: moonring.Scope, ...): ...
 function M.open_scope(fn, ...)
   local task = current

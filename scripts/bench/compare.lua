@@ -1,5 +1,6 @@
 -- Compares moonring with the floor and its peers. Started by scripts/bench/run, which builds what this needs:
--- luajit scripts/bench/compare.lua, from the root of the project. What is measured, and why so, is in docs/performance.md.
+-- luajit scripts/bench/compare.lua, from the root of the project. What is measured, and why so, is in
+-- docs/performance.md.
 
 local HERE = "scripts/bench/"
 package.path = HERE .. "?.lua;" .. package.path

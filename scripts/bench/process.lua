@@ -93,8 +93,9 @@ function process.stop(pid)
   C.waitpid(pid, nil, 0)
 end
 
--- CPU seconds that a process and its descendants used so far: total, user, system. The total comes from the scheduler in
--- nanoseconds where the kernel has it; user and system only come in ticks of 10 ms, so they are its parts by proportion.
+-- CPU seconds that a process and its descendants used so far: total, user, system. The total comes from the scheduler
+-- in nanoseconds where the kernel has it; user and system only come in ticks of 10 ms, so they are its parts by
+-- proportion.
 function process.cpu(pid)
   local total, user, system = 0, 0, 0
   for _, member in ipairs(family(pid)) do

@@ -1,9 +1,9 @@
 -- moonring.http.server: requests of one connection, one after the other, to a handler.
 --
--- One flat loop: read a head from what is there, or get more, or wait for the next request. Between requests a connection
--- holds no buffer and none of the objects below; they belong to an exchange, which is taken from a pool with the first
--- byte of a request. Request and response are small handles on the exchange that carry its serial number, so one that a
--- handler keeps too long is told apart from its successor and raises "closed".
+-- One flat loop: read a head from what is there, or get more, or wait for the next request. Between requests a
+-- connection holds no buffer and none of the objects below; they belong to an exchange, which is taken from a pool
+-- with the first byte of a request. Request and response are small handles on the exchange that carry its serial
+-- number, so one that a handler keeps too long is told apart from its successor and raises "closed".
 
 local native = require "moonring.native"
 local errors = require "moonring.errors"
@@ -19,8 +19,8 @@ local WRITE_HIGH = connections.WRITE_HIGH
 local M = {
   -- Bytes of an unwanted body that are read and dropped to keep a connection; for a longer one it is closed.
   DISCARD_MAX = 262144,
-  -- Seconds that a refused client has to stop sending before the connection is closed under it. Closing at once would make its
-  -- system throw the answer away (RFC 9112 section 9.6).
+  -- Seconds that a refused client has to stop sending before the connection is closed under it. Closing at once would
+  -- make its system throw the answer away (RFC 9112 section 9.6).
   REFUSAL_LINGER = 2,
 }
 
@@ -28,7 +28,8 @@ local PLAIN_TEXT = "text/plain; charset=utf-8"
 
 -- Exchanges -----------------------------------------------------------------------------------------------------------
 
--- Handlers that don't wait need one exchange between them all: it is kept apart from the pool, where it is quickest to get.
+-- Handlers that don't wait need one exchange between them all: it is kept apart from the pool, where it is quickest
+-- to get.
 local spare
 local idle_exchanges, IDLE_EXCHANGES_MAX = {}, 256
 
@@ -289,7 +290,8 @@ local function refuse(exchange, status, message)
   close_politely(exchange.connection)
 end
 
--- After the handler: whatever of the body it has not read is in the way of the next request. Whether the connection goes on.
+-- After the handler: whatever of the body it has not read is in the way of the next request. Whether the connection
+-- goes on.
 local function finish_request(exchange)
   if not exchange.answered then
     io.stderr:write(("moonring: the handler of %s %s has ended without a response\n"):format(exchange.head:method(),
@@ -310,7 +312,8 @@ local function finish_request(exchange)
   return keep
 end
 
--- Serves until the connection ends (returns nothing) or a handler fails (raises). The exchange in progress is kept on the connection for the next call.
+-- Serves until the connection ends (returns nothing) or a handler fails (raises). The exchange in progress is kept on
+-- the connection for the next call.
 local function serve(connection, handler, limits)
   local exchange = connection.exchange
   local input = connection:input_buffer()

@@ -1,7 +1,7 @@
 -- moonring.net.connection: a TCP stream.
 --
--- Reading hands out the memory that the kernel wrote; writing a buffer hands the same memory back to it. A reader that lags
--- stops the peer, a writer waits while too much is queued, so neither side's memory grows without bound.
+-- Reading hands out the memory that the kernel wrote; writing a buffer hands the same memory back to it. A reader
+-- that lags stops the peer, a writer waits while too much is queued, so neither side's memory grows without bound.
 
 local native = require "moonring.native"
 local errors = require "moonring.errors"
@@ -35,7 +35,8 @@ local function refuse_closed(what)
   errors.raise("closed", "connection:%s: the connection has been closed", what)
 end
 
---- Wraps a slot of the loop. `exchange` is the place of the protocol that runs on it. guarded: a finalizer closes it when it is forgotten. Internal.
+--- Wraps a slot of the loop. `exchange` is the place of the protocol that runs on it. guarded: a finalizer closes it
+--- when it is forgotten. Internal.
 function M.new(handle, slot, guarded)
   local self = setmetatable({ handle = handle, slot = slot, input = false, exchange = false }, Connection)
   if guarded then
@@ -80,8 +81,9 @@ function Connection:input_buffer()
   return input
 end
 
---- Waits for bytes and returns them as a buffer: the memory that the kernel has filled, position 0, limit = their number.
---- The buffer is lent until the next read or the close of this connection; its slice or retain keeps the bytes longer.
+--- Waits for bytes and returns them as a buffer: the memory that the kernel has filled, position 0, limit = their
+--- number. The buffer is lent until the next read or the close of this connection; its slice or retain keeps the
+--- bytes longer.
 ---@return moonring.Buffer? buffer nil at the end of the stream
 ---@return string? message what went wrong, when it is nil for that reason
 ---@return string? code the errno's name
@@ -102,8 +104,8 @@ function Connection:read()
   return errors.world(count, "read")
 end
 
---- Waits for more bytes and puts them behind the remaining ones of `input`, a buffer that read has returned. Afterwards it is one
---- run of at most `max` bytes from position 0 on.
+--- Waits for more bytes and puts them behind the remaining ones of `input`, a buffer that read has returned.
+--- Afterwards it is one run of at most `max` bytes from position 0 on.
 ---@param input moonring.Buffer
 ---@param max integer bytes
 ---@return boolean? more nil at the end of the stream; false when it holds max bytes already
@@ -161,8 +163,8 @@ local function write_long(self, text)
   return true
 end
 
---- Queues a string (copied) or the remaining bytes of a buffer (not copied: they must not be changed any more; position becomes
---- limit) for sending. Waits while too much is queued.
+--- Queues a string (copied) or the remaining bytes of a buffer (not copied: they must not be changed any more;
+--- position becomes limit) for sending. Waits while too much is queued.
 ---@param data string|moonring.Buffer
 ---@return true? ok
 ---@return string? message
@@ -226,8 +228,8 @@ function Connection:shutdown()
   return true
 end
 
---- Closes the connection. What has been written still goes out in the background, for up to `linger` seconds (default 10; 0
---- drops it). Who waits in read or write of it gets the error "closed". Closing again does nothing.
+--- Closes the connection. What has been written still goes out in the background, for up to `linger` seconds (default
+--- 10; 0 drops it). Who waits in read or write of it gets the error "closed". Closing again does nothing.
 ---@param linger? number seconds
 function Connection:close(linger)
   local slot = self.slot
