@@ -20,11 +20,13 @@ local M = {}
 
 ---@class moonring.Scope
 ---@field is_open boolean
-local Scope = { __name = "moonring.Scope", is_open = true }
+-- The fields that are usually not set have their defaults here and on Task, where the first look behind the object finds them.
+local Scope = { __name = "moonring.Scope", is_open = true, reason = false, is_ending = false }
 Scope.__index = Scope
 
 ---@class moonring.Task: moonring.Scope
-local Task = setmetatable({ __name = "moonring.Task" }, { __index = Scope })
+local Task = setmetatable({ __name = "moonring.Task", is_open = true, reason = false, is_ending = false, scope = false },
+  { __index = Scope })
 Task.__index = Task
 
 local current -- the task that runs now, nil in the scheduler

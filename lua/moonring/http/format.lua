@@ -84,6 +84,7 @@ end
 
 local PREFIXES_MAX = 512 -- more than a service has pairs of status and type; a script that makes them up starts over
 local prefixes, prefix_count = {}, 0
+local last_status, last_type, last_prefix -- most responses are like the one before
 
 local function make_prefix(status, content_type)
   if type(status) ~= "number" or status < 200 or status > 999 or status % 1 ~= 0 then
@@ -242,8 +243,12 @@ function format.write_response(
   minor_version
 )
   if type(body) ~= "string" then misuse("body is a %s: pass a string", type(body)) end
-  local by_status = prefixes[content_type or false]
-  local prefix = by_status and by_status[status] or make_prefix(status, content_type)
+  local prefix = last_prefix
+  if status ~= last_status or content_type ~= last_type then
+    local by_status = prefixes[content_type or false]
+    prefix = by_status and by_status[status] or make_prefix(status, content_type)
+    last_status, last_type, last_prefix = status, content_type, prefix
+  end
   local extra = extra_fields and extra_lines(extra_fields) or ""
   local tail = tail_close
   if keep_alive then tail = minor_version == 0 and tail_keep_alive or tail_persist end
