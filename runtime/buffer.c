@@ -129,7 +129,7 @@ int mr_buffer_slice_part(mr_buffer *target, mr_buffer *source, uint32_t length) 
   source->flags_ |= MR_BUFFER_VIEWED;
   made.data_ = source->data_ ? source->data_ + source->position_ : NULL;
   made.limit_ = made.capacity_ = (int32_t)length;
-  made.flags_ = source->flags_ & ~(uint32_t)MR_BUFFER_HEAP;
+  made.flags_ = source->flags_;
   *target = made;
   return 0;
 }

@@ -27,7 +27,7 @@ enum {
   MR_BUFFER_READONLY = 1,
   MR_BUFFER_OPEN = 2,     /* cleared by release: tells "closed" from "empty" */
   MR_BUFFER_ANCHORED = 4, /* data_ belongs to an object that Lua's collector owns; lua/moonring/buffer keeps it */
-  MR_BUFFER_HEAP = 8,     /* the whole of an array that was made for this buffer */
+  MR_BUFFER_HEAP = 8,     /* in an array that Lua made for it */
   MR_BUFFER_VIEWED = 16,  /* others hold references to the same bytes: a pool must not hand them to a new owner */
 };
 

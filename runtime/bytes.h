@@ -46,6 +46,12 @@ MR_API int mr_utf8_sequence(const uint8_t *data, int32_t length);
 /* Copies text to out, which has room for 3 * length bytes, with U+FFFD for what is ill-formed or cut. Result: bytes written. */
 MR_API int32_t mr_utf8_repair(const uint8_t *data, int32_t length, uint8_t *out);
 
+/*
+ * Reads digits of base 10 or 16 (either case) up to the first other character. Result: their number, 0 when there are none, and
+ * *value; -ERANGE above 2^53 - 1.
+ */
+MR_API int32_t mr_text_number(const uint8_t *text, int32_t length, int base, double *value);
+
 /* Two lower-case digits for each byte. */
 MR_API void mr_hex_encode(const uint8_t *data, int32_t length, uint8_t *out);
 

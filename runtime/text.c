@@ -6,6 +6,7 @@
  */
 #include "moonring.h"
 
+#include <errno.h>
 #include <string.h>
 
 #if defined(__SSE2__)
@@ -143,6 +144,22 @@ static int hex_digit(uint8_t c) {
     return c - '0';
   c |= 0x20;
   return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+int32_t mr_text_number(const uint8_t *text, int32_t length, int base, double *value) {
+  const uint64_t max = ((uint64_t)1 << 53) - 1;
+  uint64_t number = 0;
+  int32_t at = 0;
+  for (; at < length; at++) {
+    int digit = hex_digit(text[at]);
+    if (digit < 0 || digit >= base)
+      break;
+    number = number * (uint64_t)base + (uint64_t)digit;
+    if (number > max)
+      return -ERANGE;
+  }
+  *value = (double)number;
+  return at;
 }
 
 int32_t mr_hex_decode(const uint8_t *text, int32_t length, uint8_t *out) {
