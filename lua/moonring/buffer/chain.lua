@@ -222,14 +222,13 @@ local function gather(self, to, offset, count, index, base)
 end
 
 local scratch = ffi.new("uint8_t[16]")
-local scratch_pointer = ffi.cast("uint8_t *", scratch)
 
 -- The address of `size` bytes, at most 16, at the offset: in their slice, or gathered.
 local function bytes_at(self, offset, size)
   local head = self.head
   if head.limit_ - head.position_ >= offset + size then return head.data_ + (head.position_ + offset) end
-  gather(self, scratch_pointer, offset, size)
-  return scratch_pointer
+  gather(self, scratch, offset, size)
+  return scratch + 0 -- a pointer; the array itself must stay an upvalue, or nothing keeps it
 end
 
 local function copy_string(self, offset, count)
@@ -435,6 +434,7 @@ end
 
 -- The same for LF with an optional CR before it, which does not count for max.
 local function read_line(self, what, max)
+  if max ~= nil then check_length("chain:" .. what, max) end
   local at = search(self, what, "\n", max and max + 1)
   if not at then
     if at == false then return too_long(what, max) end

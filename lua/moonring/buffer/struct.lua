@@ -256,7 +256,13 @@ function M.compile(list)
   local C, ffi = native.C, native.ffi
   local read, measure, write = assert(loadstring(table.concat(lines, "\n"), "=moonring.buffer.struct"))(core, numbers.raw,
     ffi.string, C.mr_bytes_move, C.mr_bytes_fill, unsized)
-  return setmetatable({ size = fixed, read_fields = read, measure = measure, write_fields = write }, Struct)
+  return setmetatable({
+    size = fixed,
+    first_run = runs[1].size,
+    read_fields = read,
+    measure = measure,
+    write_fields = write,
+  }, Struct)
 end
 
 -- Use -----------------------------------------------------------------------------------------------------------------
@@ -274,7 +280,7 @@ end
 -- Whether the whole record is there; then it lies in the chain's head.
 local function gathered(self, chain)
   chain:available() -- raises when it is closed
-  local needed = self.size
+  local needed = self.first_run
   while true do
     if needed > chain.bytes then
       if needed > chain.max_bytes then
