@@ -24,10 +24,11 @@ enum {
 
 struct mr_pool {
   mr_record *idle[BUCKETS];
+  mr_record *bare; /* free records without memory */
   uint32_t size;
   int destroyed;
-  double max_bytes;
-  mr_pool_statistics statistics;
+  int64_t max_bytes, idle_bytes;
+  int64_t acquired, made, released; /* since the start */
 };
 
 /* Free records without memory, of all pools of all threads. */
@@ -109,7 +110,7 @@ mr_pool *mr_pool_create(uint32_t size, double max_bytes) {
   mr_pool *pool = calloc(1, sizeof *pool);
   if (pool) {
     pool->size = size;
-    pool->max_bytes = max_bytes;
+    pool->max_bytes = max_bytes < (double)INT64_MAX / 2 ? (int64_t)max_bytes : INT64_MAX / 2;
   }
   return pool;
 }
@@ -125,7 +126,12 @@ void mr_pool_destroy(mr_pool *pool) {
       mr_buffer_release(&record->buffer);
       record_to_store(record);
     }
-  if (pool->statistics.in_use == 0)
+  while (pool->bare) {
+    mr_record *record = pool->bare;
+    pool->bare = record->next_free;
+    record_to_store(record);
+  }
+  if (pool->acquired == pool->released)
     free(pool);
 }
 
@@ -134,8 +140,7 @@ static mr_lease *lend(mr_record *record, uint32_t size) {
   record->buffer.limit_ = record->buffer.capacity_ = (int32_t)size;
   record->buffer.flags_ = MR_BUFFER_OPEN;
   record->buffer.data_ = record->spare;
-  record->pool->statistics.acquired++;
-  record->pool->statistics.in_use++;
+  record->pool->acquired++;
   return record->lease;
 }
 
@@ -145,60 +150,73 @@ mr_lease *mr_pool_take(mr_pool *pool, uint32_t size) {
   if (!record || (uint32_t)record->spare_bytes < size)
     return NULL;
   *idle = record->next_free;
-  pool->statistics.reused++;
-  pool->statistics.idle_count--;
-  pool->statistics.idle_bytes -= record->spare_bytes;
+  pool->idle_bytes -= record->spare_bytes;
   return lend(record, size);
 }
 
-int mr_pool_make(mr_pool *pool, mr_memory *memory, uint32_t size, mr_lease **lease) {
+int mr_pool_make(mr_pool *pool, mr_memory *memory, uint32_t size, uint32_t alignment, mr_lease **lease) {
   *lease = NULL;
-  mr_record *record = record_from_store();
-  if (!record)
+  mr_record *record = pool->bare;
+  if (record)
+    pool->bare = record->next_free;
+  else if (!(record = record_from_store()))
     return -ENOMEM;
   int bucket = bucket_of(pool, size);
-  int error = mr_buffer_allocate(memory, &record->buffer, bucket_bytes(bucket, size), 0);
+  uint32_t bytes = pool->max_bytes ? bucket_bytes(bucket, size) : size; /* what is not kept needs no class */
+  int error = mr_buffer_allocate(memory, &record->buffer, bytes, alignment);
   if (error) {
-    record_to_store(record);
+    record->next_free = pool->bare;
+    pool->bare = record;
     return error;
   }
   record->pool = pool;
   record->bucket = bucket;
   record->spare = record->buffer.data_;
   record->spare_bytes = record->buffer.capacity_;
+  pool->made++;
   *lease = lend(record, size);
   return 0;
 }
 
 void mr_lease_release(mr_lease *lease) {
   mr_record *record = record_of(lease);
-  if (record->lease != lease || !record->pool)
-    return;
   mr_pool *pool = record->pool;
-  pool->statistics.released++;
-  pool->statistics.in_use--;
+  if (record->lease != lease || !pool)
+    return;
+  pool->released++;
   int more_terms = next_term(record);
   mr_buffer *buffer = &record->buffer;
-  if (more_terms && !pool->destroyed && (buffer->flags_ & MR_BUFFER_OPEN) && !(buffer->flags_ & MR_BUFFER_VIEWED) &&
-      pool->statistics.idle_bytes + record->spare_bytes <= pool->max_bytes) {
+  if (more_terms && !pool->destroyed && (buffer->flags_ & (MR_BUFFER_OPEN | MR_BUFFER_VIEWED)) == MR_BUFFER_OPEN &&
+      pool->idle_bytes + record->spare_bytes <= pool->max_bytes && record->spare_bytes) {
     buffer->data_ = NULL;
     buffer->position_ = buffer->limit_ = buffer->capacity_ = 0;
     buffer->flags_ = 0;
     record->next_free = pool->idle[record->bucket];
     pool->idle[record->bucket] = record;
-    pool->statistics.idle_count++;
-    pool->statistics.idle_bytes += record->spare_bytes;
+    pool->idle_bytes += record->spare_bytes;
     return;
   }
   mr_buffer_release(buffer);
-  if (more_terms)
+  record->pool = NULL;
+  if (more_terms && pool->destroyed) {
     record_to_store(record);
-  else
-    record->pool = NULL;
-  if (pool->destroyed && pool->statistics.in_use == 0)
+  } else if (more_terms) {
+    record->next_free = pool->bare;
+    pool->bare = record;
+  }
+  if (pool->destroyed && pool->acquired == pool->released)
     free(pool);
 }
 
 void mr_pool_statistics_get(const mr_pool *pool, mr_pool_statistics *out) {
-  *out = pool->statistics;
+  *out = (mr_pool_statistics){
+      .acquired = (double)pool->acquired,
+      .reused = (double)(pool->acquired - pool->made),
+      .released = (double)pool->released,
+      .in_use = (double)(pool->acquired - pool->released),
+      .idle_bytes = (double)pool->idle_bytes,
+  };
+  for (int i = 0; i < BUCKETS; i++)
+    for (const mr_record *record = pool->idle[i]; record; record = record->next_free)
+      out->idle_count++;
 }

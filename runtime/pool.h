@@ -43,8 +43,8 @@ MR_API void mr_pool_destroy(mr_pool *pool);
 /* A buffer of `size` bytes (position 0, limit = capacity = size) out of what is idle, or NULL. */
 MR_API mr_lease *mr_pool_take(mr_pool *pool, uint32_t size);
 
-/* The same with new memory. Result: 0 and *lease, or as of mr_buffer_allocate. */
-MR_API int mr_pool_make(mr_pool *pool, mr_memory *memory, uint32_t size, mr_lease **lease);
+/* The same with new memory, whose first byte is aligned (0: not); an aligned one is for a pool that keeps nothing. Result: 0 and *lease, or as of mr_buffer_allocate. */
+MR_API int mr_pool_make(mr_pool *pool, mr_memory *memory, uint32_t size, uint32_t alignment, mr_lease **lease);
 
 /* Ends the lease; its memory goes back to the pool unless somebody else still refers to it. Does nothing when it has ended. */
 MR_API void mr_lease_release(mr_lease *lease);

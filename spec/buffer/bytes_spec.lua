@@ -112,7 +112,8 @@ end)
 
 describe("hexadecimal and base64", function()
   it("go both ways at every length, as RFC 4648 has them", function()
-    local vectors = { [""] = "", f = "Zg==", fo = "Zm8=", foo = "Zm9v", foob = "Zm9vYg==", fooba = "Zm9vYmE=", foobar = "Zm9vYmFy" }
+    local vectors = { [""] = "", f = "Zg==", fo = "Zm8=", foo = "Zm9v", foob = "Zm9vYg==", fooba = "Zm9vYmE=",
+      foobar = "Zm9vYmFy" }
     for text, code in pairs(vectors) do
       assert.equal(code, buffer.wrap(text):to_base64())
     end
@@ -136,7 +137,8 @@ describe("hexadecimal and base64", function()
 
   it("refuse what an encoder does not write, with nothing written", function()
     local made = buffer.allocate(30):fill(170)
-    for _, text in ipairs { "Zg=", "Zg", "Z", "Zg===", "=Zg=", "Z===", "Zh==", "Zm9=", "Zm 9v", "Zm9v\n", "Zm9-", "Zm=v", "====" } do
+    for _, text in ipairs { "Zg=", "Zg", "Z", "Zg===", "=Zg=", "Z===", "Zh==", "Zm9=", "Zm 9v", "Zm9v\n", "Zm9-",
+      "Zm=v", "====" } do
       local ok, message, code = made:write_base64(text)
       assert(ok == nil and code == "EILSEQ" and message:find("offset"), text)
     end
@@ -154,7 +156,8 @@ end)
 describe("numbers of variable length", function()
   local cases = {
     { 0, "00" }, { 1, "01" }, { 127, "7f" }, { 128, "8001" }, { 16383, "ff7f" }, { 16384, "808001" }, { 624485, "e58e26" },
-    { 268435455, "ffffff7f" }, { 268435456, "8080808001" }, { 2 ^ 32, "8080808010" }, { 9007199254740991, "ffffffffffffff0f" },
+    { 268435455, "ffffff7f" }, { 268435456, "8080808001" }, { 2 ^ 32, "8080808010" }, { 9007199254740991,
+      "ffffffffffffff0f" },
   }
 
   it("are LEB128, and in MQTT at most four bytes and as short as can be", function()
@@ -243,13 +246,16 @@ describe("UTF-8", function()
   -- Each ill-formed text with the length of its well-formed beginning, and what stands for it when it is repaired.
   local R = "\239\191\189"
   local bad = {
-    { "\128", 0, R }, { "a\192\175", 1, "a" .. R .. R }, { "\224\128\175", 0, R .. R .. R }, { "\237\160\128", 0, R .. R .. R },
-    { "\244\144\128\128", 0, R .. R .. R .. R }, { "\226\130", 0, R }, { "\240\159\146", 0, R }, { "\240\159\146a", 0, R .. "a" },
+    { "\128", 0, R }, { "a\192\175", 1, "a" .. R .. R }, { "\224\128\175", 0, R .. R .. R }, { "\237\160\128", 0,
+      R .. R .. R },
+    { "\244\144\128\128", 0, R .. R .. R .. R }, { "\226\130", 0, R }, { "\240\159\146", 0, R }, { "\240\159\146a", 0,
+      R .. "a" },
     { "\255", 0, R }, { "x\226\130\172\193", 4, "x\226\130\172" .. R }, { "\226\40\161", 0, R .. "(" .. R },
   }
 
   it("is validated as Unicode's table 3-7 says, by vector and byte by byte", function()
-    for _, text in ipairs { "", "ascii", "\194\162", "\226\130\172", "\240\159\146\150", "\237\159\191", "\244\143\191\191", "\0" } do
+    for _, text in ipairs { "", "ascii", "\194\162", "\226\130\172", "\240\159\146\150", "\237\159\191",
+      "\244\143\191\191", "\0" } do
       for pad = 0, 33 do
         local padded = ("a"):rep(pad) .. text .. ("b"):rep(pad % 7)
         assert.is_true((buffer.wrap(padded):is_utf8()))
@@ -280,7 +286,8 @@ describe("UTF-8", function()
 
   it("agrees with a validator in Lua on random bytes", function()
     math.randomseed(SEED)
-    local pieces = { "a", "\194\162", "\226\130\172", "\240\159\146\150", "\128", "\226\130", "\240\159", "\237\160\128", "\255" }
+    local pieces = { "a", "\194\162", "\226\130\172", "\240\159\146\150", "\128", "\226\130", "\240\159",
+      "\237\160\128", "\255" }
     for _ = 1, 3000 do
       local parts, expected, ok = {}, 0, true
       for i = 1, math.random(1, 8) do
@@ -310,7 +317,8 @@ describe("UTF-8", function()
     for _, case in ipairs(bad) do
       for split = 0, #case[1] do
         local lenient = buffer.utf8_decoder { lenient = true }
-        assert.equal(case[3], lenient:decode(case[1]:sub(1, split)) .. lenient:decode(case[1]:sub(split + 1)) .. lenient:finish())
+        assert.equal(case[3], lenient:decode(case[1]:sub(1,
+          split)) .. lenient:decode(case[1]:sub(split + 1)) .. lenient:finish())
         local strict = buffer.utf8_decoder()
         local failed
         for _, piece in ipairs { case[1]:sub(1, split), case[1]:sub(split + 1) } do

@@ -75,13 +75,16 @@ describe("a buffer's cursor", function()
   it("after release raises \"closed\" in every use, however it is released", function()
     local uses = {
       { "read_u8" }, { "read_u64" }, { "get_u8", 0 }, { "seek", 0 }, { "set_limit", 0 }, { "skip", 0 }, { "read_string", 0 },
-      { "read_string" }, { "to_string" }, { "slice" }, { "slice", 0 }, { "read_buffer", 0 }, { "write", "" }, { "write", "a" },
-      { "write_u8", 1 }, { "set_u8", 0, 1 }, { "reset_for_read" }, { "reset_for_write" }, { "remaining" }, { "index_of", "" },
+      { "read_string" }, { "to_string" }, { "slice" }, { "slice", 0 }, { "read_buffer", 0 }, { "write", "" },
+        { "write", "a" },
+      { "write_u8", 1 }, { "set_u8", 0, 1 }, { "reset_for_read" }, { "reset_for_write" }, { "remaining" },
+        { "index_of", "" },
       { "equals", "" }, { "mismatch", "" }, { "starts_with", "" }, { "fill", 0 }, { "xor_mask", 0 }, { "crc32" }, { "hash" },
       { "to_hex" }, { "to_base64" }, { "write_hex", "" }, { "write_base64", "" }, { "read_varint" }, { "write_varint", 1 },
       { "read_string_u8" }, { "write_string_u8", "" }, { "read_line" }, { "read_decimal" }, { "is_utf8" }, { "read_utf8" },
       { "to_native" }, { "to_heap" }, { "to_mutable_native" }, { "retain" }, { "pointer" }, { "compact" },
-      { "read_array", "u8", 0 }, { "write_array", "u8", {} }, { "descriptor" }, { "set_bytes", 0, "" }, { "get_string", 0, 0 },
+      { "read_array", "u8", 0 }, { "write_array", "u8", {} }, { "descriptor" }, { "set_bytes", 0, "" }, { "get_string",
+        0, 0 },
     }
     on_every_kind("abc", function(made)
       made:release()

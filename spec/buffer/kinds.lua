@@ -95,7 +95,8 @@ function M.raises(code, fn, ...)
   local ok, failure = pcall(fn, ...)
   if ok then error(("it did not raise %q"):format(code), 2) end
   if not errors.is(failure, code) then
-    error(("it raised %s (%s) and not %q"):format(tostring(failure), tostring(type(failure) == "table" and failure.code), code),
+    error(("it raised %s (%s) and not %q"):format(tostring(failure), tostring(type(failure) == "table"
+      and failure.code), code),
       2)
   end
   return failure

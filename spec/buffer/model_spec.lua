@@ -1,4 +1,5 @@
--- Random programs run on a buffer and on a model of it in plain Lua: results, error codes, cursor and bytes must be the same.
+-- Random programs run on a buffer and on a model of it in plain Lua: results, error codes, cursor and bytes must be the
+-- same.
 --   MOONRING_SEED=n repeats a run, MOONRING_MODEL_OPERATIONS=n sets the length of all programs together.
 
 local kinds = require "spec.buffer.kinds"

@@ -15,7 +15,8 @@ describe("a pool", function()
       local second = pool:acquire(size)
       assert.equal(address, second:pointer())
       local counters = pool:statistics()
-      assert.equal("2 1 1 1 0", ("%d %d %d %d %d"):format(counters.acquired, counters.reused, counters.released, counters.in_use,
+      assert.equal("2 1 1 1 0", ("%d %d %d %d %d"):format(counters.acquired, counters.reused, counters.released,
+        counters.in_use,
         counters.idle_count))
       second:release()
       pool:close()
@@ -106,7 +107,8 @@ describe("a pool", function()
     end)
     raises("closed", kept.read_u8, kept)
     assert.equal(0, pool:statistics().in_use)
-    for _, options in ipairs { {}, { size = 0 }, { size = -1 }, { size = 2 ^ 31 }, { size = 1, max_bytes = -1 }, { size = "1" } } do
+    for _, options in ipairs { {}, { size = 0 }, { size = -1 }, { size = 2 ^ 31 }, { size = 1, max_bytes = -1 },
+      { size = "1" } } do
       raises("argument", buffer.pool, options)
     end
     raises("argument", buffer.pool)

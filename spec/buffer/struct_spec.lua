@@ -17,7 +17,8 @@ local packet = buffer.struct {
 
 -- The header of a DNS message (RFC 1035 section 4.1.1).
 local dns_header = buffer.struct {
-  { "id", "u16" }, { "flags", "u16" }, { "questions", "u16" }, { "answers", "u16" }, { "authorities", "u16" }, { "additional", "u16" },
+  { "id", "u16" }, { "flags", "u16" }, { "questions", "u16" }, { "answers", "u16" }, { "authorities", "u16" },
+    { "additional", "u16" },
 }
 
 local function new_record()

@@ -476,6 +476,9 @@ end
 ---@return moonring.Pool
 M.pool = require("moonring.buffer.pool").new
 
+--- A native buffer for an owner that is sure to release it, such as a scope. Internal.
+M.owned = require("moonring.buffer.pool").owned
+
 --- A reader and writer of records: see moonring.buffer.struct.
 ---@param fields table
 ---@return moonring.Struct
