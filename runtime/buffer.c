@@ -22,10 +22,17 @@ struct mr_mapping {
 
 enum { PAGE_BYTES = 4096 };
 
+static int64_t mapped_bytes; /* of all threads */
+
+double mr_buffer_mapped_bytes(void) {
+  return (double)__atomic_load_n(&mapped_bytes, __ATOMIC_RELAXED);
+}
+
 static void mapping_release(mr_mapping *mapping) {
   if (--mapping->holders)
     return;
   munmap(mapping->base, mapping->size);
+  __atomic_fetch_sub(&mapped_bytes, (int64_t)mapping->size, __ATOMIC_RELAXED);
   if (mapping->descriptor >= 0)
     close(mapping->descriptor);
   free(mapping);
@@ -48,6 +55,7 @@ static int mapping_open(mr_buffer *buffer, int descriptor, uint32_t capacity) {
     return -error;
   }
   *mapping = (mr_mapping){.base = base, .size = capacity ? capacity : 1, .holders = 1, .descriptor = descriptor};
+  __atomic_fetch_add(&mapped_bytes, (int64_t)mapping->size, __ATOMIC_RELAXED);
   buffer->data_ = base;
   buffer->limit_ = buffer->capacity_ = (int32_t)capacity;
   buffer->flags_ = MR_BUFFER_OPEN;

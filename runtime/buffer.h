@@ -53,6 +53,9 @@ MR_API int mr_buffer_open_shared(mr_buffer *buffer, int descriptor, uint32_t cap
 /* The descriptor of shared memory, which lives as long as the memory; -1 for any other buffer. */
 MR_API int mr_buffer_descriptor(const mr_buffer *buffer);
 
+/* Bytes of all mappings that buffers of this process hold beside their slabs. */
+MR_API double mr_buffer_mapped_bytes(void);
+
 /* Makes *buffer a cursor over iovec's bytes and takes the reference over: iovec becomes empty. Result: 0 or -ESTALE. */
 MR_API int mr_buffer_adopt(mr_buffer *buffer, mr_iovec *iovec);
 

@@ -299,6 +299,23 @@ describe("memory of a buffer", function()
   end)
 end)
 
+describe("buffers that are forgotten", function()
+  it("do not pile up, although the collector sees only their handles", function()
+    for _, size in ipairs { 65536, 8 * 1024 * 1024 } do
+      local most = 0
+      for i = 1, 1024 * 1024 * 1024 / size do
+        buffer.allocate(size)
+        if i % 16 == 0 then
+          most = math.max(most, moonring.stats().memory.iovec_bytes + native.C.mr_buffer_mapped_bytes())
+        end
+      end
+      assert.is_true(most < 300 * 1024 * 1024, most)
+      collectgarbage()
+      collectgarbage()
+    end
+  end)
+end)
+
 describe("a scope's buffer", function()
   it("is released at the end of the scope, however it ends, and raises \"closed\" from then on", function()
     local kept = {}

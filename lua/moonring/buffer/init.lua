@@ -54,9 +54,34 @@ local function show(anchor, address, capacity, flags)
   return made
 end
 
+-- The collector sees the few bytes of a handle and not the memory behind it. So what has been forgotten is looked for when
+-- so many bytes have been allocated and most of them are still held.
+local PRESSURE_BYTES = 67108864
+local allocated, held_before = 0, 0
+
+local function held_bytes()
+  local statistics = ffi.new("mr_memory_statistics")
+  C.mr_memory_statistics_get(C.mr_loop_memory(loop.handle()), statistics)
+  return tonumber(statistics.iovec_bytes) + C.mr_buffer_mapped_bytes()
+end
+
+local function relieve()
+  allocated = 0
+  if held_bytes() > held_before + PRESSURE_BYTES / 2 then
+    collectgarbage()
+    held_before = held_bytes()
+  end
+end
+
+local function count_allocated(capacity)
+  allocated = allocated + capacity
+  if allocated > PRESSURE_BYTES then relieve() end
+end
+
 local zones = {}
 
 function zones.native(capacity, alignment)
+  count_allocated(capacity)
   local made = buffer_type()
   local memory = C.mr_loop_memory(loop.handle())
   local result = C.mr_buffer_allocate(memory, made, capacity, alignment)
@@ -85,6 +110,7 @@ function zones.shared(capacity, alignment)
   if alignment > 4096 then
     errors.raise("argument", "buffer.allocate: shared memory is aligned to pages of 4096 bytes, not to %d", alignment)
   end
+  count_allocated(capacity)
   local made = buffer_type()
   check_made(C.mr_buffer_allocate_shared(made, capacity), ("buffer.allocate: %d shared bytes"):format(capacity))
   return made

@@ -130,8 +130,8 @@ end
 
 local scoped = ffi.gc(C.mr_pool_create(1, 0), C.mr_pool_destroy)
 
---- A native buffer for an owner that is sure to release it, as a scope is: a lease, which costs a tenth of what a buffer with a
---- finalizer does. Its memory goes home with its release.
+--- A native buffer for an owner that is sure to release it, as a scope is: a lease, which costs less than a buffer with a
+--- finalizer. Its memory goes home with its release.
 ---@param capacity integer bytes
 ---@param alignment? integer a power of two
 ---@return moonring.Buffer
