@@ -50,9 +50,12 @@ end
 function Buffer:read_array(type_name, count, into)
   local made = loops_of("read_array", type_name)
   core.check_length("read_array", count)
+  if into ~= nil and type(into) ~= "table" then
+    errors.raise("argument", "read_array: what is filled is a table, not a %s", type(into))
+  end
   local position = core.readable(self, "read_array", count * made.size > core.LENGTH_MAX and core.LENGTH_MAX
     or count * made.size)
-  into = into or {}
+  if into == nil then into = {} end
   self.position_ = position + count * made.size
   made.load(self.data_ + position, count, into)
   return into
@@ -66,7 +69,8 @@ end
 function Buffer:write_array(type_name, values, from, to)
   local made = loops_of("write_array", type_name)
   if type(values) ~= "table" then errors.raise("argument", "write_array: a table is needed, not a %s", type(values)) end
-  from, to = from or 1, to or #values
+  if from == nil then from = 1 end
+  if to == nil then to = #values end
   core.check_length("write_array", from)
   core.check_length("write_array", to)
   local count = to - from + 1

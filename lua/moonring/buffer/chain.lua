@@ -40,10 +40,10 @@ Chain.__index = Chain
 ---@param options? moonring.ChainOptions
 ---@return moonring.Chain
 function M.new(options)
-  options = options or {}
+  options = core.options("buffer.chain", options)
   local max_bytes = options.max_bytes or math.huge
   local high = options.high or max_bytes
-  local low = options.low or high / 2
+  local low = options.low or type(high) == "number" and high / 2 or 0
   for name, value in pairs { max_bytes = max_bytes, high = high, low = low } do
     if type(value) ~= "number" or value ~= value or value < 0 then
       raise("argument", "buffer.chain: %s is a number of bytes, not %s", name, tostring(value))
@@ -275,8 +275,8 @@ function Chain:try_read_NAME()
   return Chain.read_NAME(self)
 end
 function Chain:try_peek_NAME(offset)
-  if self.bytes < (offset or 0) + SIZE then
-    check_length("chain:try_peek_NAME", offset or 0)
+  if offset == nil then offset = 0 else check_length("chain:try_peek_NAME", offset) end
+  if self.bytes < offset + SIZE then
     check_open(self, "try_peek_NAME")
     return nil
   end
@@ -409,7 +409,7 @@ local function check_search(self, what, needle, max)
   if type(needle) ~= "string" or needle == "" then
     raise("argument", "chain:%s: the delimiter is a string that is not empty, not %s", what, tostring(needle))
   end
-  if max ~= nil then check_length("chain:" .. what, max) end
+  if max then check_length("chain:" .. what, max) end
   check_open(self, what)
 end
 
@@ -417,11 +417,12 @@ end
 local function search(self, what, needle, max)
   check_search(self, what, needle, max)
   local at = find(self, needle)
-  if at then return (max == nil or at <= max) and at end
+  if at then return (not max or at <= max) and at end
   if max and self.bytes - (#needle - 1) > max then return false end
 end
 
 local function read_until(self, what, needle, max)
+  if max == nil then max = false end -- a NULL pointer too
   local at = search(self, what, needle, max)
   if not at then
     if at == false then return too_long(what, max) end
@@ -434,8 +435,8 @@ end
 
 -- The same for LF with an optional CR before it, which does not count for max.
 local function read_line(self, what, max)
-  if max ~= nil then check_length("chain:" .. what, max) end
-  local at = search(self, what, "\n", max and max + 1)
+  if max == nil then max = false else check_length("chain:" .. what, max) end
+  local at = search(self, what, "\n", max and max + 1 or nil)
   if not at then
     if at == false then return too_long(what, max) end
     return nil

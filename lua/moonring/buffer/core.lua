@@ -68,6 +68,13 @@ function M.check_length(what, length)
 end
 local check_length = M.check_length
 
+--- Options as a table: an empty one for nil; raises "argument" for anything else.
+function M.options(what, options)
+  if options == nil then return {} end
+  if type(options) ~= "table" then raise("argument", "%s: the options are a table, not a %s", what, type(options)) end
+  return options
+end
+
 --- Checks that `count` bytes remain for reading, all of them when it is nil. Returns position and count.
 function M.readable(self, what, count)
   local position = self.position_

@@ -246,11 +246,11 @@ function Buffer:reset_for_write()
   return self
 end
 
---- Advances the position over `count` bytes. Returns the buffer.
----@param count integer
+--- Advances the position over `count` bytes (default: all that remain). Returns the buffer.
+---@param count? integer
 function Buffer:skip(count)
-  local position = readable(self, "skip", count)
-  self.position_ = position + count
+  local position, length = readable(self, "skip", count)
+  self.position_ = position + length
   return self
 end
 

@@ -112,9 +112,9 @@ end
 ---@param crc? integer
 ---@return integer
 function Buffer:crc32(crc)
-  if crc ~= nil then core.check_length("crc32", crc) end
+  if crc == nil then crc = 0 else core.check_length("crc32", crc) end
   local position, length = readable(self, "crc32")
-  return C.mr_bytes_crc32((crc or 0) % 4294967296, self.data_ + position, length)
+  return C.mr_bytes_crc32(crc % 4294967296, self.data_ + position, length)
 end
 
 --- A number of 32 bits that spreads well over the remaining bytes, for tables. It may change with a version, and does
@@ -122,7 +122,7 @@ end
 ---@param seed? integer
 ---@return integer
 function Buffer:hash(seed)
-  if seed ~= nil then core.check_length("hash", seed) end
+  if seed == nil then seed = 0 else core.check_length("hash", seed) end
   local position, length = readable(self, "hash")
-  return C.mr_bytes_hash((seed or 0) % 4294967296, self.data_ + position, length)
+  return C.mr_bytes_hash(seed % 4294967296, self.data_ + position, length)
 end

@@ -31,7 +31,7 @@ local LF, CR = 10, 13
 ---@return string? message
 ---@return string? code "EMSGSIZE" for a line that is longer than max
 function Buffer:read_line(max)
-  if max ~= nil then core.check_length("read_line", max) end
+  if max == nil then max = false else core.check_length("read_line", max) end
   local position, length = readable(self, "read_line")
   local data = self.data_ + position
   local at = C.mr_scan_byte(data, length, LF)
@@ -206,8 +206,9 @@ end
 ---@field url? boolean the alphabet for URLs and file names (RFC 4648 section 5)
 ---@field bare? boolean without "=" at the end
 
-local function base64_flags(options)
+local function base64_flags(what, options)
   if options == nil then return 0 end
+  options = core.options(what, options)
   return (options.url and C.MR_BASE64_URL or 0) + (options.bare and C.MR_BASE64_BARE or 0)
 end
 
@@ -216,7 +217,7 @@ end
 ---@return string
 function Buffer:to_base64(options)
   local position, length = readable(self, "to_base64")
-  local flags = base64_flags(options)
+  local flags = base64_flags("to_base64", options)
   local out = ffi.new("uint8_t[?]", math.floor((length + 2) / 3) * 4)
   local count = C.mr_base64_encode(self.data_ + position, length, out, flags)
   local text = ffi_string(out, count)
@@ -256,7 +257,7 @@ end
 ---@return string? code "EILSEQ"
 function Buffer:write_base64(text, options)
   local bytes, length = operand("write_base64", text)
-  local flags = base64_flags(options)
+  local flags = base64_flags("write_base64", options)
   local least = math.max(math.floor(length / 4) * 3 - 2, 0)
   writable(self, "write_base64", least)
   local out = ffi.new("uint8_t[?]", least + 5)
@@ -321,7 +322,7 @@ Decoder.__index = Decoder
 ---@param options? { lenient?: boolean } lenient: U+FFFD in place of ill-formed parts instead of a failure
 ---@return moonring.Utf8Decoder
 function M.decoder(options)
-  return setmetatable({ kept = "", lenient = options ~= nil and options.lenient or false, offset = 0 }, Decoder)
+  return setmetatable({ kept = "", lenient = core.options("buffer.utf8_decoder", options).lenient, offset = 0 }, Decoder)
 end
 
 --- The text up to the last complete character. A buffer's remaining bytes are all taken.
@@ -333,7 +334,9 @@ function Decoder:decode(piece)
   if self.failed then return nil, self.failed, "EILSEQ" end
   local text = piece
   if type(piece) ~= "string" then
-    operand("decode", piece)
+    if not core.is(piece) then
+      errors.raise("argument", "utf8_decoder: a string or a buffer is needed, not a %s", type(piece))
+    end
     text = piece:read_string()
   end
   text = self.kept .. text

@@ -27,7 +27,7 @@ local FIRST_BYTES = 4096
 ---@field level? integer 0 (none) to 9 (best)
 
 local function create(what, inflate, options)
-  options = options or {}
+  options = core.options(what, options)
   local format = FORMATS[options.format or "zlib"]
   if not format then
     errors.raise("argument", '%s: the format is "zlib", "gzip" or "raw", not %s', what, tostring(options.format))
