@@ -14,10 +14,6 @@
 
 enum { LINGER_MAX_SECONDS = 86400 };
 
-mr_connection *mr_connection_at(mr_loop *loop, int32_t slot) {
-  return &loop->connections[slot / SLOTS_PER_BLOCK][slot % SLOTS_PER_BLOCK];
-}
-
 static int slots_add(mr_loop *loop) {
   int32_t first = loop->connection_slots;
   if (first / SLOTS_PER_BLOCK == BLOCKS_MAX)
@@ -137,7 +133,7 @@ void mr_connection_finish(mr_loop *loop, mr_connection *connection) {
     cancel(loop, connection, OPERATION_CONNECT);
   if (connection->receive_armed)
     cancel(loop, connection, OPERATION_RECEIVE);
-  if (connection->sending)
+  if (connection->sending && !connection->quick)
     cancel(loop, connection, OPERATION_SEND);
   if (connection->linger_timer >= 0)
     mr_timers_stop(loop, connection->linger_timer);

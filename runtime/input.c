@@ -12,8 +12,9 @@ enum { GATHER_FIRST_BYTES = 1024 }; /* smallest block that pieces of a message a
 static int nothing_there(mr_connection *connection) {
   if (connection->receive_error)
     return connection->receive_error;
+  /* A reset is reported once; when a send has got it, the receive sees an ordinary end. */
   if (connection->end_of_stream)
-    return 0;
+    return connection->send_error == -ECONNRESET ? -ECONNRESET : 0;
   if (connection->state != CONNECTION_OPEN)
     return -ENOTCONN;
   connection->read_wanted = 1;

@@ -340,6 +340,25 @@ int mr_iovec_extend(mr_iovec *iovec, mr_iovec *next) {
   return 1;
 }
 
+uint8_t *mr_iovec_room(const mr_iovec *iovec, uint32_t length) {
+  const mr_chunk *chunk = iovec->reference->chunk;
+  uint8_t *end = iovec->data + iovec->length;
+  if (!chunk->open || end != chunk->base + chunk->offset || length > chunk->size - chunk->offset)
+    return NULL;
+  MR_UNPOISON(end, length);
+  return end;
+}
+
+void mr_iovec_grow(mr_iovec *iovec, uint32_t length) {
+  mr_reference *reference = iovec->reference;
+  mr_chunk *chunk = reference->chunk;
+  chunk->offset += length;
+  iovec->length += length;
+  iovec->capacity += length;
+  reference->capacity += length;
+  chunk->memory->iovec_bytes += length;
+}
+
 int mr_iovec_trim(mr_iovec *iovec, uint32_t length) {
   if (length > iovec->length)
     return -EINVAL;

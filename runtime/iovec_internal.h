@@ -13,6 +13,13 @@
 int mr_iovec_extend(mr_iovec *iovec, mr_iovec *next);
 
 /*
+ * The byte behind the iovec's end when `length` more bytes are free there in its chunk, else NULL; and taking some of them into
+ * the iovec. Nothing else may be allocated in between.
+ */
+uint8_t *mr_iovec_room(const mr_iovec *iovec, uint32_t length);
+void mr_iovec_grow(mr_iovec *iovec, uint32_t length);
+
+/*
  * Keeps the first `length` bytes. The rest goes back to the chunk when nothing was allocated behind it. The iovec must be the only
  * reference to its bytes. Result: 0, -EINVAL when it is shorter, -ESTALE.
  */

@@ -117,34 +117,39 @@ static void complete(mr_loop *loop, const mr_completion *done) {
   }
 }
 
-/* Takes completions while the event array has room for what they can cause. Result: how many were taken. */
-static unsigned completions_take(mr_loop *loop) {
+/*
+ * Takes completions while the event array has room for what they can cause. When none is left that could tell of a failed quick
+ * send, and all of those were submitted, the others have succeeded.
+ */
+static void completions_take(mr_loop *loop, int all_submitted) {
   mr_completion done[REAP_MAX];
-  unsigned total = 0;
-  for (;;) {
-    unsigned room =
-        loop->event_count < EVENTS_MAX ? (unsigned)(EVENTS_MAX - loop->event_count) / EVENTS_PER_COMPLETION : 0;
-    unsigned count = mr_uring_reap(loop->ring, done, room < REAP_MAX ? room : REAP_MAX);
-    if (!count)
-      break;
+  while (loop->event_count + REAP_MAX * EVENTS_PER_COMPLETION <= EVENTS_MAX) {
+    unsigned count = mr_uring_reap(loop->ring, done, REAP_MAX);
     for (unsigned i = 0; i < count; i++)
       complete(loop, &done[i]);
-    total += count;
+    loop->statistics.completions += count;
+    if (count < REAP_MAX && all_submitted) {
+      mr_output_settle(loop);
+      return;
+    }
+    if (count < REAP_MAX)
+      break;
   }
-  loop->statistics.completions += total;
-  return total;
+  loop->quick_awaited = loop->quick_first != NULL;
 }
 
 /* Submits what is queued, waits up to wait_ns (negative: no bound) when want is set, and takes what has come. */
 static int step(mr_loop *loop, unsigned want, int64_t wait_ns) {
   mr_receive_prepare(loop);
   mr_output_prepare(loop);
-  int error = mr_uring_enter(loop->ring, want, wait_ns);
+  int error = mr_uring_enter(loop->ring, loop->quick_awaited ? 0 : want, wait_ns);
   if (error)
     return error;
+  /* Asked before completions are taken, which may prepare new operations. */
+  int all_submitted = mr_uring_pending(loop->ring) == 0;
   loop->statistics.enters++;
   clock_read(loop);
-  completions_take(loop);
+  completions_take(loop, all_submitted);
   return 0;
 }
 
@@ -160,7 +165,8 @@ int mr_loop_turn(mr_loop *loop, double timeout) {
   loop->event_count = 0;
   mr_connections_recycle(loop);
   int64_t wait_ns = timeout < 0 || timeout > 1e9 ? -1 : (int64_t)(timeout * 1e9);
-  clock_read(loop);
+  if (wait_ns > 0 || loop->timers.count)
+    clock_read(loop);
   int64_t end = wait_ns < 0 ? -1 : loop->now + wait_ns;
   for (;;) {
     int64_t wait = earlier(wait_ns, mr_timers_next(loop));

@@ -54,6 +54,7 @@ typedef struct mr_loop_statistics {
   uint64_t operations; /* completions that the kernel owes */
   uint64_t forgotten;  /* connections that only their finalizer closed */
   uint64_t stale;      /* completions for an earlier owner of a slot: stays 0 */
+  uint64_t sends;      /* handed to the kernel */
   uint64_t bytes_received;
   uint64_t bytes_sent;
   uint64_t bytes_copied;       /* moved by the processor on the way between a handler and the kernel */

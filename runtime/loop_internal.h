@@ -65,7 +65,9 @@ typedef struct mr_connection {
   uint8_t receive_paused; /* nobody reads fast enough: not re-armed before the queue is short again */
   uint8_t receive_parked; /* in the loop's list of those that found no buffer */
   uint8_t end_of_stream;
-  uint8_t sending;
+  uint8_t sending;                   /* a send is in flight */
+  uint8_t quick;                     /* which ends with its submission */
+  uint8_t send_refused;              /* the socket's buffer is full: the next send waits for room in it */
   uint8_t dirty;                     /* in the loop's list of those with something to send */
   uint8_t read_wanted, write_wanted; /* a waiter wants the event */
   uint8_t shutdown_wanted, shut_down;
@@ -74,9 +76,11 @@ typedef struct mr_connection {
   int32_t receive_error, send_error;
   int32_t linger_timer; /* -1: none */
   mr_queue input, output;
-  mr_iovec reserved;
+  mr_iovec reserved;       /* what mr_connection_reserve has given out, empty when that is room behind the last piece */
+  uint32_t reserved_bytes; /* how much of it was asked for */
   struct mr_connection *next; /* free or retired */
-  struct mr_connection *next_dirty, *next_parked;
+  struct mr_connection *next_dirty, *next_parked, *next_quick;
+  uint64_t sending_bytes;
   struct sockaddr_in6 peer; /* large enough for IPv4 too; must live until connect is submitted */
 } mr_connection;
 
@@ -144,6 +148,8 @@ struct mr_loop {
   int32_t connection_slots;
   mr_connection *free_connections, *retired_connections;
   mr_connection *dirty_first, *dirty_last;
+  mr_connection *quick_first; /* those whose quick send is in flight */
+  int quick_awaited;          /* something is to happen once one of them has ended, so the submission must not wait */
   mr_listener *listeners[BLOCKS_MAX];
   int32_t listener_slots;
   mr_listener *free_listeners;
@@ -158,6 +164,10 @@ struct mr_loop {
   mr_loop *next_living;
   mr_loop_statistics statistics;
 };
+
+static inline mr_connection *mr_connection_at(mr_loop *loop, int32_t slot) {
+  return &loop->connections[(uint32_t)slot / SLOTS_PER_BLOCK][(uint32_t)slot % SLOTS_PER_BLOCK];
+}
 
 static inline uint64_t user_data_make(mr_operation operation, uint32_t generation, int32_t slot) {
   return (uint64_t)operation << 56 | (uint64_t)(generation & 0xffffff) << 32 | (uint32_t)slot;
@@ -194,10 +204,11 @@ void mr_queue_clear(mr_loop *loop, mr_queue *queue);
 int mr_queue_append(mr_loop *loop, mr_queue *queue, mr_iovec *iovec); /* takes the reference, also on failure */
 void mr_output_prepare(
     mr_loop *loop); /* before each submission: one send for each connection that has something to send */
-void mr_output_complete(mr_loop *loop, mr_connection *connection, int32_t result);
+void mr_output_complete(mr_loop *loop, mr_connection *connection, int64_t result);
+void mr_output_settle(
+    mr_loop *loop); /* once all completions of a submission are taken: its other quick sends went well */
 
 /* connection.c */
-mr_connection *mr_connection_at(mr_loop *loop, int32_t slot);
 int mr_connection_accepted(mr_loop *loop, int fd); /* slot of a new open connection, or negative errno with fd closed */
 void mr_connection_connected(mr_loop *loop, mr_connection *connection, int32_t result);
 void mr_connection_finish(mr_loop *loop, mr_connection *connection); /* gives the descriptor back, whatever is queued */

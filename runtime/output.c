@@ -2,7 +2,8 @@
  * output.c - queues of slices, and the sending side of connections.
  *
  * At most one send is in flight on a connection: two would interleave once the socket's buffer is full. What is written
- * meanwhile queues behind it and goes out with the next, gathered. Pieces that lie one behind the other in memory, as small
+ * meanwhile queues behind it and goes out with the next, gathered. A send is first tried without waiting, which nearly always
+ * succeeds and then costs no completion; when the socket has no room, a second one waits for it. Pieces that lie one behind the other in memory, as small
  * writes of one turn do, are glued into one. Sends are prepared once a turn, just before the ring is entered, so that all
  * that a handler wrote leaves together.
  */
@@ -12,7 +13,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { PIECES_PER_BLOCK = 256, COPY_PIECE_BYTES = 262144 };
+enum {
+  PIECES_PER_BLOCK = 256,
+  COPY_PIECE_BYTES = 262144,
+  RESERVE_BYTES = 1024, /* small responses are put into chunks where many of them find room side by side */
+};
 
 typedef struct piece_block {
   struct piece_block *next;
@@ -74,14 +79,14 @@ void mr_queue_clear(mr_loop *loop, mr_queue *queue) {
 }
 
 /* Takes `bytes` that have gone out off the front. */
-static void queue_consume(mr_loop *loop, mr_queue *queue, uint32_t bytes) {
+static void queue_consume(mr_loop *loop, mr_queue *queue, uint64_t bytes) {
   queue->bytes -= bytes;
   while (bytes) {
     mr_iovec *iovec = &queue->first->iovec;
     if (bytes < iovec->length) {
       iovec->data += bytes;
-      iovec->length -= bytes;
-      iovec->capacity -= bytes;
+      iovec->length -= (uint32_t)bytes;
+      iovec->capacity -= (uint32_t)bytes;
       return;
     }
     bytes -= iovec->length;
@@ -102,7 +107,7 @@ static void mark_dirty(mr_loop *loop, mr_connection *connection) {
 }
 
 /* The gathered form; the message must stay where it is until it is submitted. */
-static int send_gathered(mr_loop *loop, const mr_connection *connection, uint64_t user_data) {
+static int send_gathered(mr_loop *loop, mr_connection *connection, int quick, uint64_t user_data) {
   if (loop->message_count == MESSAGES_MAX) {
     int error = mr_uring_enter(loop->ring, 0, 0);
     if (error || mr_uring_pending(loop->ring))
@@ -111,24 +116,41 @@ static int send_gathered(mr_loop *loop, const mr_connection *connection, uint64_
   }
   mr_message *message = &loop->messages[loop->message_count];
   size_t count = 0;
-  for (mr_piece *piece = connection->output.first; piece && count < SEND_IOVECS_MAX; piece = piece->next)
+  connection->sending_bytes = 0;
+  for (mr_piece *piece = connection->output.first; piece && count < SEND_IOVECS_MAX; piece = piece->next) {
     message->parts[count++] = (struct iovec){piece->iovec.data, piece->iovec.length};
+    connection->sending_bytes += piece->iovec.length;
+  }
   message->header = (struct msghdr){.msg_iov = message->parts, .msg_iovlen = count};
-  int error = mr_uring_send_message(loop->ring, connection->fd, &message->header, user_data);
+  int error = mr_uring_send_message(loop->ring, connection->fd, &message->header, quick, user_data);
   if (!error)
     loop->message_count++;
   return error;
 }
 
+static int send_single(mr_loop *loop, mr_connection *connection, int quick, uint64_t user_data) {
+  const mr_iovec *iovec = &connection->output.first->iovec;
+  connection->sending_bytes = iovec->length;
+  return mr_uring_send(loop->ring, connection->fd, iovec->data, iovec->length, quick, user_data);
+}
+
 static int send_start(mr_loop *loop, mr_connection *connection) {
   uint64_t user_data = user_data_make(OPERATION_SEND, connection->generation, connection->slot);
-  const mr_piece *first = connection->output.first;
-  int error = first->next
-                  ? send_gathered(loop, connection, user_data)
-                  : mr_uring_send(loop->ring, connection->fd, first->iovec.data, first->iovec.length, user_data);
+  int quick = !connection->send_refused;
+  int error = connection->output.first->next ? send_gathered(loop, connection, quick, user_data)
+                                             : send_single(loop, connection, quick, user_data);
   if (error)
     return error;
   connection->sending = 1;
+  loop->statistics.sends++;
+  connection->quick = (uint8_t)quick;
+  if (quick) {
+    connection->next_quick = loop->quick_first;
+    loop->quick_first = connection;
+    if (connection->write_wanted || connection->shutdown_wanted || connection->state != CONNECTION_OPEN ||
+        connection->output.bytes > connection->sending_bytes)
+      loop->quick_awaited = 1;
+  }
   connection->owed++;
   loop->statistics.operations++;
   return 0;
@@ -163,13 +185,26 @@ static void shutdown_when_sent(mr_connection *connection) {
   shutdown(connection->fd, SHUT_WR);
 }
 
-void mr_output_complete(mr_loop *loop, mr_connection *connection, int32_t result) {
-  connection->sending = 0;
+void mr_output_settle(mr_loop *loop) {
+  mr_connection *connection = loop->quick_first;
+  loop->quick_first = NULL;
+  loop->quick_awaited = 0;
+  while (connection) {
+    mr_connection *next = connection->next_quick;
+    if (connection->quick)
+      mr_output_complete(loop, connection, (int64_t)connection->sending_bytes);
+    connection = next;
+  }
+}
+
+void mr_output_complete(mr_loop *loop, mr_connection *connection, int64_t result) {
+  connection->send_refused = connection->quick && result != (int64_t)connection->sending_bytes;
+  connection->sending = connection->quick = 0;
   connection->owed--;
   loop->statistics.operations--;
   if (result >= 0) {
-    loop->statistics.bytes_sent += (uint32_t)result;
-    queue_consume(loop, &connection->output, (uint32_t)result);
+    loop->statistics.bytes_sent += (uint64_t)result;
+    queue_consume(loop, &connection->output, (uint64_t)result);
   } else if (result != -EINTR && result != -EAGAIN) {
     output_fail(loop, connection, result);
   }
@@ -252,22 +287,39 @@ double mr_connection_write_buffer(mr_loop *loop, int slot, mr_buffer *buffer) {
 
 uint8_t *mr_connection_reserve(mr_loop *loop, int slot, uint32_t length) {
   mr_connection *connection = mr_connection_at(loop, slot);
+  connection->reserved_bytes = 0;
+  mr_iovec_release(&connection->reserved);
   if (write_check(connection))
     return NULL;
-  mr_iovec_release(&connection->reserved);
-  return mr_iovec_alloc(loop->memory, length, 0, 1, 0, &connection->reserved) == 1 ? connection->reserved.data : NULL;
+  uint8_t *room = connection->output.last ? mr_iovec_room(&connection->output.last->iovec, length) : NULL;
+  if (!room) {
+    uint32_t bytes = length < RESERVE_BYTES ? RESERVE_BYTES : length;
+    if (mr_iovec_alloc(loop->memory, bytes, 0, 1, 0, &connection->reserved) != 1)
+      return NULL;
+    room = connection->reserved.data;
+  }
+  connection->reserved_bytes = length;
+  return room;
 }
 
 double mr_connection_commit(mr_loop *loop, int slot, uint32_t used) {
   mr_connection *connection = mr_connection_at(loop, slot);
   int error = write_check(connection);
-  if (!error)
-    error = mr_iovec_trim(&connection->reserved, used);
+  if (!error && used > connection->reserved_bytes)
+    error = -EINVAL;
+  connection->reserved_bytes = 0;
   if (error || !used) {
     mr_iovec_release(&connection->reserved);
     return error ? error : (double)connection->output.bytes;
   }
-  return output_append(loop, connection, &connection->reserved);
+  if (connection->reserved.reference) {
+    mr_iovec_trim(&connection->reserved, used);
+    return output_append(loop, connection, &connection->reserved);
+  }
+  mr_iovec_grow(&connection->output.last->iovec, used);
+  connection->output.bytes += used;
+  mark_dirty(loop, connection);
+  return (double)connection->output.bytes;
 }
 
 int mr_connection_drain(mr_loop *loop, int slot, uint32_t mark) {

@@ -35,7 +35,7 @@ int mr_receive_ring_open(mr_loop *loop) {
   if (receive->buffers)
     return 0;
   const mr_loop_options *options = &loop->options;
-  receive->incremental = !options->receive_plain && mr_uring_incremental(loop->ring);
+  receive->incremental = !options->receive_plain && mr_uring_incremental();
   receive->count = options->receive_buffers ? options->receive_buffers
                    : receive->incremental   ? DEFAULT_INCREMENTAL_COUNT
                                             : DEFAULT_PLAIN_COUNT;

@@ -19,7 +19,6 @@
 
 struct mr_uring {
   struct io_uring ring;
-  int incremental; /* -1: not tried yet */
 };
 
 struct mr_uring_buffers {
@@ -73,7 +72,6 @@ int mr_uring_open(uint32_t submissions, uint32_t completions, mr_uring **out) {
     free(ring);
     return error;
   }
-  ring->incremental = -1;
   io_uring_ring_dontfork(&ring->ring);
   io_uring_register_ring_fd(&ring->ring); /* an optimisation: without it enter looks the descriptor up */
   *out = ring;
@@ -230,12 +228,19 @@ int mr_uring_receive(mr_uring *ring, int fd, uint16_t group, uint64_t user_data)
   });
 }
 
-int mr_uring_send(mr_uring *ring, int fd, const void *data, uint32_t length, uint64_t user_data) {
-  SUBMIT(ring, user_data, 0, io_uring_prep_send(sqe, fd, data, length, MSG_NOSIGNAL | MSG_WAITALL));
+/* The kernel posts a completion for a short or refused send even with CQE_SKIP_SUCCESS, because MSG_WAITALL makes it a failure. */
+static unsigned send_flags(int quick) {
+  return MSG_NOSIGNAL | MSG_WAITALL | (quick ? MSG_DONTWAIT : 0);
 }
 
-int mr_uring_send_message(mr_uring *ring, int fd, const struct msghdr *message, uint64_t user_data) {
-  SUBMIT(ring, user_data, 0, io_uring_prep_sendmsg(sqe, fd, message, MSG_NOSIGNAL | MSG_WAITALL));
+int mr_uring_send(mr_uring *ring, int fd, const void *data, uint32_t length, int quick, uint64_t user_data) {
+  SUBMIT(ring, user_data, quick ? IOSQE_CQE_SKIP_SUCCESS : 0,
+         io_uring_prep_send(sqe, fd, data, length, (int)send_flags(quick)));
+}
+
+int mr_uring_send_message(mr_uring *ring, int fd, const struct msghdr *message, int quick, uint64_t user_data) {
+  SUBMIT(ring, user_data, quick ? IOSQE_CQE_SKIP_SUCCESS : 0,
+         io_uring_prep_sendmsg(sqe, fd, message, send_flags(quick)));
 }
 
 int mr_uring_connect(mr_uring *ring, int fd, const struct sockaddr *address, socklen_t length, uint64_t user_data) {
@@ -323,12 +328,12 @@ static int preflight_next(mr_uring *ring, mr_completion *completion) {
  * the receive must then end for want of buffers.
  */
 static int preflight(mr_uring *ring, mr_uring_buffers *buffers, const int pair[2]) {
-  enum { GROUP = 0xffff, BYTES = 64 };
-  char memory[BYTES] = {0};
+  enum { BYTES = 64 };
+  static char memory[BYTES]; /* a trial that fails may leave its receive armed on it for a moment */
   mr_completion done;
   mr_uring_buffers_add(buffers, memory, BYTES, 0);
   mr_uring_buffers_publish(buffers);
-  if (send(pair[0], "ab", 2, 0) != 2 || mr_uring_receive(ring, pair[1], GROUP, 1))
+  if (send(pair[0], "ab", 2, 0) != 2 || mr_uring_receive(ring, pair[1], 0, 1))
     return 0;
   const uint32_t partial = MR_COMPLETION_MORE | MR_COMPLETION_BUFFER | MR_COMPLETION_BUFFER_MORE;
   if (!preflight_next(ring, &done) || done.result != 2 || done.flags != partial)
@@ -344,24 +349,23 @@ static int preflight(mr_uring *ring, mr_uring_buffers *buffers, const int pair[2
   return preflight_next(ring, &done) && done.result == -ENOBUFS && done.flags == 0;
 }
 
-int mr_uring_incremental(mr_uring *ring) {
-  if (ring->incremental >= 0)
-    return ring->incremental;
-  ring->incremental = 0;
-  int pair[2];
+int mr_uring_incremental(void) {
+  static int known = -1; /* a race between threads finds the same answer twice */
+  if (known >= 0)
+    return known;
+  int pair[2], works = 0;
+  mr_uring *ring;
   mr_uring_buffers *buffers;
-  if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair))
+  if (mr_uring_open(8, 16, &ring))
     return 0;
-  if (mr_uring_buffers_open(ring, 0xffff, 1, 1, &buffers) == 0) {
-    ring->incremental = preflight(ring, buffers, pair);
-    /* A failed trial may have left its receive armed on our stack memory: end it before either goes. */
-    mr_completion done;
-    if (!ring->incremental && mr_uring_cancel_all(ring, 0) == 0)
-      while (preflight_next(ring, &done) && done.user_data != 1)
-        ;
-    mr_uring_buffers_close(ring, buffers);
+  if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) == 0) {
+    if (mr_uring_buffers_open(ring, 0, 1, 1, &buffers) == 0) {
+      works = preflight(ring, buffers, pair);
+      mr_uring_buffers_close(ring, buffers);
+    }
+    close(pair[0]);
+    close(pair[1]);
   }
-  close(pair[0]);
-  close(pair[1]);
-  return ring->incremental;
+  mr_uring_close(ring);
+  return known = works;
 }

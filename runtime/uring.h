@@ -51,12 +51,15 @@ unsigned mr_uring_reap(mr_uring *ring, mr_completion *out, unsigned count);
 
 /*
  * Preparing. Each queues one operation and submits first when the queue is full; 0, or -EAGAIN when even then there is no room
- * (the kernel wants completions to be taken first). `quiet` operations complete without a completion when they succeed.
+ * (the kernel wants completions to be taken first). "Quietly": without a completion when it succeeds.
+ *
+ * Sends send all of it or fail. A quick one doesn't wait for room in the socket: it has ended when the submission returns, posts no
+ * completion when everything went out, and otherwise one with the bytes that did, or -EAGAIN.
  */
 int mr_uring_accept(mr_uring *ring, int fd, uint64_t user_data);                  /* multishot, close-on-exec */
 int mr_uring_receive(mr_uring *ring, int fd, uint16_t group, uint64_t user_data); /* multishot */
-int mr_uring_send(mr_uring *ring, int fd, const void *data, uint32_t length, uint64_t user_data);
-int mr_uring_send_message(mr_uring *ring, int fd, const struct msghdr *message, uint64_t user_data);
+int mr_uring_send(mr_uring *ring, int fd, const void *data, uint32_t length, int quick, uint64_t user_data);
+int mr_uring_send_message(mr_uring *ring, int fd, const struct msghdr *message, int quick, uint64_t user_data);
 int mr_uring_connect(mr_uring *ring, int fd, const struct sockaddr *address, socklen_t length, uint64_t user_data);
 int mr_uring_read(mr_uring *ring, int fd, void *data, uint32_t length, uint64_t user_data);
 int mr_uring_close_quietly(mr_uring *ring, int fd, uint64_t user_data);
@@ -72,7 +75,7 @@ void mr_uring_buffers_close(mr_uring *ring, mr_uring_buffers *buffers);
 void mr_uring_buffers_add(mr_uring_buffers *buffers, void *data, uint32_t length, uint16_t id);
 void mr_uring_buffers_publish(mr_uring_buffers *buffers); /* makes what was added visible to the kernel */
 
-/* Whether incremental buffers behave as specified here: tried out on a socket pair, not believed. */
-int mr_uring_incremental(mr_uring *ring);
+/* Whether incremental buffers behave as specified here: tried out once, on a ring and a socket pair of their own, not believed. */
+int mr_uring_incremental(void);
 
 #endif

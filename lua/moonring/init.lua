@@ -11,8 +11,8 @@ local C, ffi = native.C, native.ffi
 
 local M = {}
 
---- Runs `fn(scope, ...)` in a new scope and returns what it returns. What the scope owns is released, last made first, and its child
---- tasks have ended, when this returns or raises.
+--- Runs `fn(scope, ...)` in a new scope and returns what it returns. What the scope owns is released, last made
+--- first, and its child tasks have ended, when this returns or raises.
 M.scope = task.open_scope
 
 --- Starts `fn(...)` as a task of the running task's innermost scope, which waits for it before it ends.
@@ -49,6 +49,7 @@ function M.sleep(seconds)
   end
   local me = task.current()
   if not me then errors.raise("argument", "moonring.sleep: no task runs here; start one with moonring.run(fn)") end
+  if seconds <= 0 then return task.yield() end
   local timer = C.mr_timer_start(loop.handle(), seconds)
   if timer < 0 then
     local _, message, code = errors.world(timer, "moonring.sleep")
@@ -78,12 +79,12 @@ local memory_names = {
 }
 local loop_names = {
   "turns", "enters", "completions", "events", "accepted", "connections", "connections_peak", "listeners", "timers",
-  "operations", "forgotten", "stale", "bytes_received", "bytes_sent", "bytes_copied", "receive_refusals",
+  "operations", "forgotten", "stale", "sends", "bytes_received", "bytes_sent", "bytes_copied", "receive_refusals",
   "receive_ring_bytes", "incremental",
 }
 
---- The loop's counters; see mr_loop_statistics in runtime/loop.h. `memory` is a table of those of its memory, `tasks` the number of
---- tasks that have not ended.
+--- The loop's counters; see mr_loop_statistics in runtime/loop.h. `memory` is a table of those of its memory, `tasks`
+--- the number of tasks that have not ended.
 ---@return table
 function M.stats()
   local statistics = ffi.new("mr_loop_statistics")
@@ -94,9 +95,12 @@ function M.stats()
   return out
 end
 
---- Runs `fn(...)` as a task and the loop until it has ended; for programs that a stock luajit runs. Raises what the task raises.
+--- Runs `fn(...)` as a task and the loop until it has ended; for programs that a stock luajit runs. Raises what the
+--- task raises.
 function M.run(fn, ...)
-  if task.current() then errors.raise("busy", "moonring.run: a task runs here already; use moonring.spawn or moonring.scope") end
+  if task.current() then
+    errors.raise("busy", "moonring.run: a task runs here already; use moonring.spawn or moonring.scope")
+  end
   local root = task.root(fn, ...)
   loop.run_until(root)
   if not root.ok then error(root.failure, 0) end

@@ -1,7 +1,7 @@
 -- moonring.loop: the one loop of this Lua state, and the way from its events to tasks.
 --
--- C fills an array of events; this module drains it and runs whoever noted itself in the table of the event's kind. Events are
--- hints: a woken task asks the connection or listener what is true and may wait again.
+-- C fills an array of events; this module drains it and runs whoever noted itself in the table of the event's kind.
+-- Events are hints: a woken task asks the connection or listener what is true and may wait again.
 
 local native = require "moonring.native"
 local errors = require "moonring.errors"
@@ -81,7 +81,8 @@ function M.run_until(root)
   end
 end
 
---- Ends the loop: what is in flight is cancelled and waited for. Returns the operations that the kernel would not give back.
+--- Ends the loop: what is in flight is cancelled and waited for. Returns the operations that the kernel would not
+--- give back.
 function M.close()
   if not handle then return 0 end
   local loop = handle

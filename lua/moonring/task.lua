@@ -1,15 +1,15 @@
 -- moonring.task: tasks, scopes and the scheduler.
 --
--- A task is a coroutine that may wait. A scope is a block that owns what is made in it: memory, sockets and child tasks. Each
--- task is itself the outermost scope of its own code, so scopes form one tree, and cancelling a scope means marking the
--- subtree below it and waking whoever waits there. The mark stays: every later wait inside a cancelled scope raises
--- again, so a pcall can't swallow it.
+-- A task is a coroutine that may wait. A scope is a block that owns what is made in it: memory, sockets and child
+-- tasks. Each task is itself the outermost scope of its own code, so scopes form one tree, and cancelling a scope
+-- means marking the subtree below it and waking whoever waits there. The mark stays: every later wait inside a
+-- cancelled scope raises again, so a pcall can't swallow it.
 --
--- A scope ends in this order: its children are waited for (cancelled first, when it ends by an error), then what it owns is
--- released, last made first. While that happens cancellation does not interrupt it again.
+-- A scope ends in this order: its children are waited for (cancelled first, when it ends by an error), then what it
+-- owns is released, last made first. While that happens cancellation does not interrupt it again.
 --
--- To wait, a piece of code notes the task where its event will find it, and calls task.wait(object) with the object that
--- offers withdraw(task) for undoing that note. The loop calls task.wake when the event has come.
+-- To wait, a piece of code notes the task where its event will find it, and calls task.wait(object) with the object
+-- that offers withdraw(task) for undoing that note. The loop calls task.wake when the event has come.
 
 local errors = require "moonring.errors"
 
@@ -20,7 +20,7 @@ local M = {}
 
 ---@class moonring.Scope
 ---@field is_open boolean
-local Scope = { __name = "moonring.Scope" }
+local Scope = { __name = "moonring.Scope", is_open = true }
 Scope.__index = Scope
 
 ---@class moonring.Task: moonring.Scope
@@ -45,6 +45,18 @@ local function record_traceback(failure)
     current.failure_traceback = traceback("", 2):sub(2)
   end
   return failure
+end
+
+-- Ten thousand idle connections are ten thousand tasks, so a task has few fields of its own: `scope` is set only
+-- inside a nested scope, `task` only on those, and `owned` only when a scope owns more than the resource it was
+-- started with.
+
+local function innermost(task)
+  return task.scope or task
+end
+
+local function owner_of(scope)
+  return scope.task or scope
 end
 
 -- The tree ------------------------------------------------------------------------------------------------------------
@@ -91,8 +103,8 @@ local function cancel(scope, reason)
     cancel(child, reason)
     child = following
   end
-  local task = scope.task
-  if task.scope == scope and not scope.is_ending then interrupt(task) end
+  local task = owner_of(scope)
+  if innermost(task) == scope and not scope.is_ending then interrupt(task) end
 end
 
 -- Waiting -------------------------------------------------------------------------------------------------------------
@@ -101,15 +113,16 @@ end
 --- Raises the reason when its scope has been cancelled, before or while it waits.
 function M.wait(object)
   local task = current
-  local reason = task.scope.reason
-  if reason and not task.scope.is_ending then
+  local scope = task.scope or task
+  local reason = scope.reason
+  if reason and not scope.is_ending then
     object:withdraw(task)
     error(reason, 0)
   end
   task.waiting = object
   yield()
-  reason = task.scope.reason
-  if reason and not task.scope.is_ending then error(reason, 0) end
+  reason = scope.reason
+  if reason and not scope.is_ending then error(reason, 0) end
 end
 
 --- Lets a waiting task run, now: called by the loop and by whoever hands it something, from the scheduler only.
@@ -130,8 +143,19 @@ end
 
 --- Raises when the running task's scope has been cancelled. What a wait does first.
 function M.check()
-  local reason = current.scope.reason
-  if reason and not current.scope.is_ending then error(reason, 0) end
+  local scope = innermost(current)
+  if scope.reason and not scope.is_ending then error(scope.reason, 0) end
+end
+
+-- What a task waits on that only lets others run.
+local turn = {}
+function turn.withdraw()
+end
+
+--- Lets every task run that is ready now, before the running one goes on.
+function M.yield()
+  make_ready(current)
+  M.wait(turn)
 end
 
 -- What the end of a scope waits on: its last child.
@@ -140,7 +164,7 @@ function children.withdraw()
 end
 
 local function wait_for_children(scope)
-  local task = scope.task
+  local task = owner_of(scope)
   while scope.first_child do
     scope.joining = true
     task.waiting = children
@@ -153,18 +177,19 @@ end
 
 -- Releases what a scope owns, last made first. A release that fails doesn't keep the others from theirs.
 local function release_owned(scope)
-  local owned = scope.owned
-  if not owned then return nil end
   local failure
+  local function release(resource)
+    local ok, problem = xpcall(resource.close, record_traceback, resource)
+    if not ok then failure = failure or problem end
+  end
+  local owned = scope.owned or {}
   for i = #owned, 1, -1 do
-    local resource = owned[i]
+    release(owned[i])
     owned[i] = nil
-    if resource then
-      local ok, problem = xpcall(resource.close, record_traceback, resource)
-      if not ok then failure = failure or problem end
-    end
   end
   scope.owned = nil
+  if scope.resource then release(scope.resource) end
+  scope.resource = nil
   return failure
 end
 
@@ -174,7 +199,8 @@ local function close_scope(scope, ok, failure)
   scope.is_ending = true
   wait_for_children(scope)
   scope.is_open = false
-  local problem = release_owned(scope)
+  local problem
+  if scope.owned or scope.resource then problem = release_owned(scope) end
   local child_failure = scope.child_failure
   if child_failure then
     scope.child_failure = nil
@@ -195,17 +221,22 @@ local function end_task(task, ok, failure)
       parent.on_failure(failure, task)
     elseif not parent.child_failure then
       parent.child_failure = { failure }
-      if type(failure) ~= "table" then parent.task.failure_traceback = task.failure_traceback end
+      if type(failure) ~= "table" then owner_of(parent).failure_traceback = task.failure_traceback end
     end
     if parent.child_failure then cancel(parent, errors.new("cancelled", "cancelled: a task of the same scope failed")) end
   end
-  if parent.joining and not parent.first_child then M.wake(parent.task) end
+  if parent.joining and not parent.first_child then M.wake(owner_of(parent)) end
 end
 
 -- A coroutine runs one task after another: making one costs more than a task of its own kind often does.
 local function coroutine_main(task)
   while true do
-    local ok, failure = xpcall(task.fn, record_traceback, unpack(task, 1, task.argument_count))
+    local ok, failure
+    if task.resource then
+      ok, failure = xpcall(task.fn, record_traceback, task.resource)
+    else
+      ok, failure = xpcall(task.fn, record_traceback, unpack(task, 1, task.argument_count))
+    end
     end_task(task, close_scope(task, ok, failure))
     task.coroutine = nil
     local own = coroutine.running()
@@ -236,28 +267,29 @@ local function start(task)
   if not ok then error(failure, 0) end
 end
 
-local function new_task(parent, fn, ...)
+local function new_task(parent, fn)
   serial = serial + 1
   task_count = task_count + 1
-  local task = setmetatable({
-    id = serial,
-    fn = fn,
-    is_open = true,
-    argument_count = select("#", ...),
-    ...,
-  }, Task)
-  task.task, task.scope = task, task
+  local task = setmetatable({ id = serial, fn = fn }, Task)
   if parent then
     adopt(parent, task)
-    task.reason = parent.reason
+    if parent.reason then task.reason = parent.reason end
   end
   return task
 end
 
---- Starts `fn(resource)` as a task that owns the resource, now rather than with its turn: for what the loop itself hands out.
+local function set_arguments(task, ...)
+  task.argument_count = select("#", ...)
+  for i = 1, task.argument_count do
+    task[i] = (select(i, ...))
+  end
+end
+
+--- Starts `fn(resource)` as a task that owns the resource, now rather than with its turn: for what the loop itself
+--- hands out.
 function M.start_owning(scope, resource, fn)
-  local task = new_task(scope, fn, resource)
-  task.owned = { resource }
+  local task = new_task(scope, fn)
+  task.resource = resource
   start(task)
 end
 
@@ -266,7 +298,7 @@ end
 ---@return moonring.Task
 function M.spawn(fn, ...)
   if not current then errors.raise("argument", "moonring.spawn: no task runs here; start one with moonring.run(fn)") end
-  return current.scope:spawn(fn, ...)
+  return innermost(current):spawn(fn, ...)
 end
 
 --- Starts `fn(...)` as a child task of this scope.
@@ -275,15 +307,16 @@ end
 function Scope:spawn(fn, ...)
   if type(fn) ~= "function" then errors.raise("argument", "spawn: a function is needed, not a %s", type(fn)) end
   if not self.is_open then errors.raise("closed", "spawn: the scope has ended") end
-  local task = new_task(self, fn, ...)
+  local task = new_task(self, fn)
+  set_arguments(task, ...)
   make_ready(task)
   return task
 end
 
 --- The same with a resource that the new task owns, as `fn(resource)`.
 function Scope:spawn_owning(resource, fn)
-  local task = self:spawn(fn, resource)
-  task.owned = { resource }
+  local task = self:spawn(fn)
+  task.resource = resource
   return task
 end
 
@@ -320,20 +353,22 @@ end
 local function leave_scope(scope, ok, ...)
   local task = scope.task
   local closed_ok, failure = close_scope(scope, ok, (...))
-  task.scope = scope.parent
+  local parent = scope.parent
+  task.scope = parent ~= task and parent or nil
   disown(scope)
   if not closed_ok then error(failure, 0) end
   return ...
 end
 
---- Runs `fn(scope, ...)` in a new scope and returns what it returns. However it ends, what the scope owns is released and
---- its child tasks have ended when this returns or raises.
+--- Runs `fn(scope, ...)` in a new scope and returns what it returns. However it ends, what the scope owns is released
+--- and its child tasks have ended when this returns or raises.
 ---@param fn fun(scope: moonring.Scope, ...): ...
 function M.open_scope(fn, ...)
   local task = current
   if not task then errors.raise("argument", "moonring.scope: no task runs here; start one with moonring.run(fn)") end
-  local scope = setmetatable({ task = task, is_open = true, reason = task.scope.reason }, Scope)
-  adopt(task.scope, scope)
+  local parent = innermost(task)
+  local scope = setmetatable({ task = task, reason = parent.reason }, Scope)
+  adopt(parent, scope)
   task.scope = scope
   return leave_scope(scope, xpcall(fn, record_traceback, scope, ...))
 end
@@ -348,7 +383,7 @@ function M.run_ready()
     local task = ready[ready_first]
     ready[ready_first] = nil
     ready_first = ready_first + 1
-    task.queued = false
+    task.queued = nil
     if task.coroutine then
       run(task)
     elseif not task.done then
@@ -367,7 +402,8 @@ end
 
 --- A task without a parent, for the loop to run.
 function M.root(fn, ...)
-  local task = new_task(nil, fn, ...)
+  local task = new_task(nil, fn)
+  set_arguments(task, ...)
   make_ready(task)
   return task
 end

@@ -25,7 +25,8 @@ local function with_defaults(limits)
   return merged
 end
 
---- Serves HTTP/1.1: `handler(request, response)` for each request, in the task of its connection. Returns as net.serve does.
+--- Serves HTTP/1.1: `handler(request, response)` for each request, in the task of its connection. Returns as
+--- net.serve does.
 ---@param where moonring.http.ServeOptions|moonring.Listener
 ---@param handler fun(request: moonring.http.Request, response: moonring.http.Response)
 ---@param options? moonring.http.ServeOptions when `where` is a listener

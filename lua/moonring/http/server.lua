@@ -1,9 +1,9 @@
 -- moonring.http.server: requests of one connection, one after the other, to a handler.
 --
--- One flat loop: read a head from what is there, or get more, or wait for the next request. Between requests a connection
--- holds no buffer and none of the objects below; they belong to an exchange, which is taken from a pool with the first
--- byte of a request. Request and response are small handles on the exchange that carry its serial number, so one that a
--- handler keeps too long is told apart from its successor and raises "closed".
+-- One flat loop: read a head from what is there, or get more, or wait for the next request. Between requests a
+-- connection holds no buffer and none of the objects below; they belong to an exchange, which is taken from a pool
+-- with the first byte of a request. Request and response are small handles on the exchange that carry its serial
+-- number, so one that a handler keeps too long is told apart from its successor and raises "closed".
 
 local native = require "moonring.native"
 local errors = require "moonring.errors"
@@ -14,12 +14,13 @@ local codec = require "moonring.http.codec"
 
 local C, ffi = native.C, native.ffi
 local read_head, write_response = codec.read_head, codec.write_response
+local WRITE_HIGH = connections.WRITE_HIGH
 
 local M = {
   -- Bytes of an unwanted body that are read and dropped to keep a connection; for a longer one it is closed.
   DISCARD_MAX = 262144,
-  -- Seconds that a refused client has to stop sending before the connection is closed under it. Closing at once would make its
-  -- system throw the answer away (RFC 9112 section 9.6).
+  -- Seconds that a refused client has to stop sending before the connection is closed under it. Closing at once would
+  -- make its system throw the answer away (RFC 9112 section 9.6).
   REFUSAL_LINGER = 2,
 }
 
@@ -27,18 +28,26 @@ local PLAIN_TEXT = "text/plain; charset=utf-8"
 
 -- Exchanges -----------------------------------------------------------------------------------------------------------
 
+-- Handlers that don't wait need one exchange between them all: it is kept apart from the pool, where it is quickest
+-- to get.
+local spare
 local idle_exchanges, IDLE_EXCHANGES_MAX = {}, 256
 
-local function take_exchange(connection)
-  local count = #idle_exchanges
-  local exchange = idle_exchanges[count]
-  if exchange then
-    idle_exchanges[count] = nil
-  else
-    exchange = { head = codec.new_head(), serial = 0, view = buffer.new(), held = ffi.new("mr_iovec"), body_left = 0 }
-  end
-  exchange.connection = connection
-  return exchange
+local function new_exchange()
+  local exchange = table.remove(idle_exchanges)
+  if exchange then return exchange end
+  return {
+    connection = false, -- whose request it is
+    head = codec.new_head(),
+    serial = 0, -- grows with each request: what handles are checked against
+    body_left = 0, -- bytes of the body that nobody has read
+    body_used = false, -- view or held are in use
+    answered = false,
+    broken = false, -- the connection can't go on
+    wants_continue = false,
+    view = buffer.new(), -- the part of the body that the handler reads
+    held = ffi.new("mr_iovec"), -- keeps the head's bytes while the body is read
+  }
 end
 
 -- Ends what handles and views of the request could still reach.
@@ -52,9 +61,19 @@ local function end_request(exchange)
 end
 
 local function give_exchange(exchange)
+  if not spare then
+    spare = exchange
+  elseif #idle_exchanges < IDLE_EXCHANGES_MAX then
+    idle_exchanges[#idle_exchanges + 1] = exchange
+  end
+end
+
+-- The same for one whose request did not end as it should have.
+local function drop_exchange(exchange)
+  end_request(exchange)
   exchange.head:reset()
-  exchange.connection, exchange.input = nil, nil
-  if #idle_exchanges < IDLE_EXCHANGES_MAX then idle_exchanges[#idle_exchanges + 1] = exchange end
+  exchange.body_left, exchange.wants_continue, exchange.broken = 0, false, false
+  give_exchange(exchange)
 end
 
 local function live(handle, what)
@@ -89,13 +108,14 @@ end
 
 -- The head's bytes lie in the buffer that the next read gives back; whoever reads on keeps them.
 local function hold_head(exchange)
-  if exchange.held.reference == nil then C.mr_iovec_clone(exchange.held, exchange.input.memory_) end
+  if exchange.held.reference == nil then C.mr_iovec_clone(exchange.held, exchange.connection.input.memory_) end
 end
 
 local function read_body(exchange)
   local left = exchange.body_left
   if left == 0 then return nil end
-  local connection, input = exchange.connection, exchange.input
+  local connection = exchange.connection
+  local input = connection.input
   if exchange.wants_continue then
     exchange.wants_continue = false
     connection:write(codec.continue)
@@ -208,7 +228,7 @@ local function send(exchange, status, body, fields)
     exchange.broken = true
     return nil, message, code
   end
-  if queued > connections.WRITE_HIGH then return exchange.connection:drain() end
+  if queued > WRITE_HIGH then return exchange.connection:drain() end
   return true
 end
 
@@ -270,7 +290,8 @@ local function refuse(exchange, status, message)
   close_politely(exchange.connection)
 end
 
--- After the handler: whatever of the body it has not read is in the way of the next request. Whether the connection goes on.
+-- After the handler: whatever of the body it has not read is in the way of the next request. Whether the connection
+-- goes on.
 local function finish_request(exchange)
   if not exchange.answered then
     io.stderr:write(("moonring: the handler of %s %s has ended without a response\n"):format(exchange.head:method(),
@@ -291,25 +312,24 @@ local function finish_request(exchange)
   return keep
 end
 
-local function begin_request(exchange, input)
-  local head = exchange.head
-  exchange.input = input
-  exchange.answered, exchange.broken = false, false
-  exchange.body_left = head.content_length
-  exchange.wants_continue = head.expect_continue
-end
-
--- Serves until the connection ends (returns nothing) or a handler fails (raises). `session` keeps what the next call needs.
-local function serve(session, connection, handler, limits)
-  local exchange, input = session.exchange, session.input
+-- Serves until the connection ends (returns nothing) or a handler fails (raises). The exchange in progress is kept on
+-- the connection for the next call.
+local function serve(connection, handler, limits)
+  local exchange = connection.exchange
+  local input = connection:input_buffer()
   while true do
-    if input and input.limit_ > input.position_ then
-      local done, status, message = read_head(input, exchange.head, limits)
+    if input.limit_ > input.position_ then
+      local head = exchange.head
+      local done, status, message = read_head(input, head, limits)
       if done then
-        begin_request(exchange, input)
         local serial = exchange.serial
+        exchange.answered = false
+        if head.content_length > 0 then
+          exchange.body_left = head.content_length
+          exchange.wants_continue = head.expect_continue
+        end
         handler(setmetatable({ exchange, serial }, Request), setmetatable({ exchange, serial }, Response))
-        if exchange.answered and exchange.body_left == 0 and exchange.head.keep_alive and not exchange.body_used then
+        if exchange.answered and head.keep_alive and exchange.body_left == 0 and not exchange.body_used then
           exchange.serial = serial + 1
         elseif not finish_request(exchange) then
           return
@@ -321,21 +341,21 @@ local function serve(session, connection, handler, limits)
       end
     else
       if exchange then
+        connection.exchange = false
         give_exchange(exchange)
-        exchange, session.exchange = nil, nil
       end
-      input = connection:read()
-      if not input then return end
-      exchange = take_exchange(connection)
-      session.exchange, session.input = exchange, input
+      if not connection:read() then return end
+      exchange = spare
+      if exchange then spare = nil else exchange = new_exchange() end
+      exchange.connection = connection
+      connection.exchange = exchange
       keep_date(connection.handle)
     end
   end
 end
 
 -- A handler has failed: the client gets a 500 when nothing else has been sent. Whether the connection goes on.
-local function recover(session, failure)
-  local exchange = session.exchange
+local function recover(exchange, failure)
   local text = tostring(failure)
   io.stderr:write(("moonring: the handler of %s %s has failed: %s\n%s\n"):format(exchange.head:method(),
     exchange.head:target(), text, task.traceback_of(failure, task.current()) or ""))
@@ -348,19 +368,17 @@ end
 ---@param handler function
 ---@param limits moonring.http.Limits
 function M.run(connection, handler, limits)
-  local session = {}
   local ok, failure
   repeat
-    ok, failure = xpcall(serve, task.record_traceback, session, connection, handler, limits)
-    if not ok and (errors.is(failure, "cancelled") or not session.exchange or not connection.slot) then
-      if session.exchange then end_request(session.exchange) end
-      error(failure, 0)
+    ok, failure = xpcall(serve, task.record_traceback, connection, handler, limits)
+    local goes_on = false
+    if not ok and connection.exchange and connection.slot and not errors.is(failure, "cancelled") then
+      goes_on = recover(connection.exchange, failure)
+      ok = true -- reported
     end
-  until ok or not recover(session, failure)
-  if session.exchange then
-    end_request(session.exchange)
-    give_exchange(session.exchange)
-  end
+  until not goes_on
+  if connection.exchange then drop_exchange(connection.exchange) end
+  if not ok then error(failure, 0) end
 end
 
 return M

@@ -1,7 +1,7 @@
 -- moonring.net.connection: a TCP stream.
 --
--- Reading hands out the memory that the kernel wrote; writing a buffer hands the same memory back to it. A reader that lags
--- stops the peer, a writer waits while too much is queued, so neither side's memory grows without bound.
+-- Reading hands out the memory that the kernel wrote; writing a buffer hands the same memory back to it. A reader
+-- that lags stops the peer, a writer waits while too much is queued, so neither side's memory grows without bound.
 
 local native = require "moonring.native"
 local errors = require "moonring.errors"
@@ -35,9 +35,10 @@ local function refuse_closed(what)
   errors.raise("closed", "connection:%s: the connection has been closed", what)
 end
 
---- Wraps a slot of the loop. guarded: a finalizer closes it when it is forgotten. Internal.
+--- Wraps a slot of the loop. `exchange` is the place of the protocol that runs on it. guarded: a finalizer closes it
+--- when it is forgotten. Internal.
 function M.new(handle, slot, guarded)
-  local self = setmetatable({ handle = handle, slot = slot, input = false, guard = false }, Connection)
+  local self = setmetatable({ handle = handle, slot = slot, input = false, exchange = false }, Connection)
   if guarded then
     self.guard = ffi.gc(ffi.new("mr_guard"), C.mr_guard_release)
     C.mr_connection_guard(handle, slot, self.guard)
@@ -68,6 +69,16 @@ local function wait_in(self, waiting_tasks, what)
   waiting_tasks[slot] = me
   wait(self)
   if not self.slot then refuse_closed(what) end
+end
+
+--- The buffer that read fills. Empty before the first read. Internal.
+function Connection:input_buffer()
+  local input = self.input
+  if not input then
+    input = buffer.new()
+    self.input = input
+  end
+  return input
 end
 
 -- Reads into a buffer of the caller's. It is looked at anew after every wait, in which its owner may have released it.
@@ -105,23 +116,22 @@ function Connection:read(target)
   local slot = self.slot
   if not slot then refuse_closed("read") end
   if target ~= nil then return read_into(self, slot, target) end
-  local input = self.input
-  if not input then
-    input = buffer.new()
-    self.input = input
-  end
+  local input = self.input or self:input_buffer()
   local count = C.mr_connection_read(self.handle, slot, input)
-  while count == EAGAIN do
+  if count > 0 then return input end
+  -- No loop here: it would be a short one in the middle of the caller's, which then is not compiled.
+  if count == EAGAIN then
     wait_in(self, readers, "read")
     count = C.mr_connection_read(self.handle, slot, input)
+    if count > 0 then return input end
+    if count == EAGAIN then return self:read() end
   end
-  if count > 0 then return input end
   if count == 0 then return nil end
   return errors.world(count, "read")
 end
 
---- Waits for more bytes and puts them behind the remaining ones of `input`, a buffer that read has returned. Afterwards
---- it is one run of at most `max` bytes from position 0 on.
+--- Waits for more bytes and puts them behind the remaining ones of `input`, a buffer that read has returned.
+--- Afterwards it is one run of at most `max` bytes from position 0 on.
 ---@param input moonring.Buffer
 ---@param max integer bytes
 ---@return boolean? more nil at the end of the stream; false when it holds max bytes already
@@ -184,8 +194,8 @@ local function write_long(self, text)
   return true
 end
 
---- Queues a string (copied) or the remaining bytes of a buffer (not copied: they must not be changed any more; position
---- becomes limit) for sending. Waits while too much is queued.
+--- Queues a string (copied) or the remaining bytes of a buffer (not copied: they must not be changed any more;
+--- position becomes limit) for sending. Waits while too much is queued.
 ---@param data string|moonring.Buffer
 ---@return true? ok
 ---@return string? message
@@ -250,8 +260,8 @@ function Connection:shutdown()
   return true
 end
 
---- Closes the connection. What has been written still goes out in the background, for up to `linger` seconds (default 10; 0
---- drops it). Who waits in read or write of it gets the error "closed". Closing again does nothing.
+--- Closes the connection. What has been written still goes out in the background, for up to `linger` seconds (default
+--- 10; 0 drops it). Who waits in read or write of it gets the error "closed". Closing again does nothing.
 ---@param linger? number seconds
 function Connection:close(linger)
   local slot = self.slot

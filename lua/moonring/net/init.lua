@@ -110,8 +110,8 @@ function Listener:address()
   return self.bound
 end
 
---- Stops listening. Connections that nobody has accepted yet are closed; the others are not touched. A net.serve on it returns when its
---- handlers have ended.
+--- Stops listening. Connections that nobody has accepted yet are closed; the others are not touched. A net.serve on
+--- it returns when its handlers have ended.
 function Listener:close()
   local slot = self.slot
   if not slot then return end
@@ -153,20 +153,22 @@ local function serve_in(scope, listener, handler)
     wait_on(listener, "net.serve")
   end
   listener.serving = nil
-  if listener.failure then return errors.world(listener.failure, "accept on " .. tostring(listener.bound)) end
-  return true
+  if listener.failure then
+    local _, message, code = errors.world(listener.failure, "accept on " .. tostring(listener.bound))
+    errors.raise(code, "%s", message)
+  end
 end
 
---- Serves TCP connections: `handler(connection)` runs as a task of its own for each, and the connection is closed when it ends,
---- however it ends. An error in a handler is reported on standard error and ends that connection only. Returns when the
---- listener has been closed and all handlers have ended; cancelling the task stops them all.
----@param where moonring.Listener|moonring.ListenOptions what to listen on; options that can't be listened on raise
+--- Serves TCP connections: `handler(connection)` runs as a task of its own for each, and the connection is closed
+--- when it ends, however it ends. An error in a handler is reported on standard error and ends that connection only.
+--- Returns when the listener has been closed and all handlers have ended; cancelling the task stops them all. A
+--- service that can't listen, or can't any longer, raises.
+---@param where moonring.Listener|moonring.ListenOptions what to listen on
 ---@param handler fun(connection: moonring.Connection)
----@return true? ok
----@return string? message
----@return string? code
 function M.serve(where, handler)
-  if type(handler) ~= "function" then errors.raise("argument", "net.serve: a handler function is needed, not a %s", type(handler)) end
+  if type(handler) ~= "function" then
+    errors.raise("argument", "net.serve: a handler function is needed, not a %s", type(handler))
+  end
   local listener = where
   if getmetatable(where) ~= Listener then
     local message, code

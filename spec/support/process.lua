@@ -1,0 +1,102 @@
+-- Child processes for specs: started through the shell, watched through a file, ended by their id.
+
+local moonring = require "moonring"
+
+local M = {}
+
+local root = debug.getinfo(1, "S").source:match("^@(.*)spec/support/process%.lua$")
+local executable = os.getenv("MOONRING") or root .. "build/moonring"
+
+local function quote(text)
+  return "'" .. tostring(text):gsub("'", "'\\''") .. "'"
+end
+M.quote = quote
+
+--- The command line of this build's executable with arguments, quoted for a shell.
+function M.command(...)
+  local words = { quote(executable) }
+  for i = 1, select("#", ...) do
+    words[#words + 1] = quote((select(i, ...)))
+  end
+  return table.concat(words, " ")
+end
+
+local function read_file(path)
+  local file = io.open(path)
+  if not file then return "" end
+  local text = file:read("*a")
+  file:close()
+  return text
+end
+
+--- Runs a shell command to its end. Returns exit status (128 + the signal's number when one ended it) and all output.
+function M.run(command)
+  local pipe = io.popen(("{ %s ; } 2>&1; echo \"status=$?\""):format(command))
+  local text = pipe:read("*a")
+  pipe:close()
+  local output, status = text:match("^(.*)status=(%d+)\n$")
+  return tonumber(status), output
+end
+
+local Process = {}
+Process.__index = Process
+
+--- Starts a shell command in the background; it must not fork. The scope ends it.
+function M.start(scope, command)
+  local output = os.tmpname()
+  local pipe = io.popen(("exec 3>&1; { exec %s; } > %s 2>&1 3>&- & echo $!"):format(command, output))
+  local pid = tonumber(pipe:read("*l"))
+  pipe:close()
+  return scope:own(setmetatable({ pid = pid, path = output }, Process))
+end
+
+--- All that it has written so far.
+function Process:output()
+  return read_file(self.path)
+end
+
+--- Waits until its output matches the pattern and returns the captures; raises after `seconds` (default 10).
+function Process:expect(pattern, seconds)
+  local deadline = moonring.now() + (seconds or 10)
+  while moonring.now() < deadline do
+    local text = self:output()
+    if text:find(pattern) then return text:match(pattern) end
+    if not self:is_running() and not self:output():find(pattern) then break end
+    moonring.sleep(0.01)
+  end
+  error(("no output that matches %q, but:\n%s"):format(pattern, self:output()), 2)
+end
+
+function Process:is_running()
+  local stat = read_file("/proc/" .. self.pid .. "/stat")
+  return stat ~= "" and stat:match("%) (%a)") ~= "Z"
+end
+
+function Process:kill(signal)
+  os.execute(("kill -%s %d 2>/dev/null"):format(signal or "TERM", self.pid))
+end
+
+--- Waits for its end. Returns whether it came within `seconds` (default 10).
+function Process:wait(seconds)
+  local deadline = moonring.now() + (seconds or 10)
+  while self:is_running() do
+    if moonring.now() > deadline then return false end
+    moonring.sleep(0.01)
+  end
+  return true
+end
+
+--- A figure from its /proc status, in KiB: "VmRSS", "VmHWM".
+function Process:memory(name)
+  return tonumber(read_file("/proc/" .. self.pid .. "/status"):match(name .. ":%s*(%d+)"))
+end
+
+function Process:close()
+  if self:is_running() then
+    self:kill("TERM")
+    if not self:wait(5) then self:kill("KILL") end
+  end
+  os.remove(self.path)
+end
+
+return M

@@ -1,0 +1,241 @@
+local moonring = require "moonring"
+local errors = require "moonring.errors"
+local task = require "moonring.task"
+
+local function resource(log, name)
+  return { close = function() log[#log + 1] = name end }
+end
+
+describe("a scope", function()
+  it("returns what its block returns, nil values included", function()
+    local results = { n = select("#", moonring.scope(function() return 1, nil, 3, nil end)),
+      moonring.scope(function() return 1, nil, 3, nil end) }
+    assert.equal(4, results.n)
+    assert.equal(3, results[3])
+  end)
+
+  it("passes further arguments to its block", function()
+    assert.equal("a7", moonring.scope(function(_, text, number) return text .. number end, "a", 7))
+  end)
+
+  it("releases what it owns, last made first, when it returns", function()
+    local log = {}
+    moonring.scope(function(scope)
+      scope:own(resource(log, "first"))
+      scope:own(resource(log, "second"))
+    end)
+    assert.same({ "second", "first" }, log)
+  end)
+
+  it("releases on error and raises the same error object", function()
+    local log, failure = {}, {}
+    local ok, caught = pcall(moonring.scope, function(scope)
+      scope:own(resource(log, "it"))
+      error(failure)
+    end)
+    assert.is_false(ok)
+    assert.equal(failure, caught)
+    assert.same({ "it" }, log)
+  end)
+
+  it("releases the rest when one release fails, and raises that failure", function()
+    local log = {}
+    local ok, caught = pcall(moonring.scope, function(scope)
+      scope:own(resource(log, "first"))
+      scope:own { close = function() error("stuck", 0) end }
+      scope:own(resource(log, "third"))
+    end)
+    assert.is_false(ok)
+    assert.equal("stuck", caught)
+    assert.same({ "third", "first" }, log)
+  end)
+
+  it("makes the memory of its buffers unusable when it ends", function()
+    local kept
+    moonring.scope(function(scope)
+      kept = scope:allocate(64)
+      kept:write("x")
+    end)
+    local ok, failure = pcall(kept.read_u8, kept)
+    assert.is_false(ok)
+    assert.equal("closed", failure.code)
+  end)
+
+  it("waits for its child tasks", function()
+    local ended = false
+    moonring.scope(function(scope)
+      scope:spawn(function()
+        moonring.sleep(0.02)
+        ended = true
+      end)
+    end)
+    assert.is_true(ended)
+  end)
+
+  it("cancels the siblings of a failed child and raises the child's error object", function()
+    local failure, sibling_failure = { "mine" }, nil
+    local ok, caught = pcall(moonring.scope, function(scope)
+      scope:spawn(function()
+        local _, reason = pcall(moonring.sleep, 60)
+        sibling_failure = reason
+        error(reason, 0)
+      end)
+      scope:spawn(function() error(failure) end)
+      moonring.sleep(60)
+    end)
+    assert.is_false(ok)
+    assert.equal(failure, caught)
+    assert.equal("cancelled", sibling_failure.code)
+  end)
+
+  it("raises at every later wait once it is cancelled, so that pcall can't swallow it", function()
+    local raised = 0
+    moonring.scope(function(scope)
+      local child = scope:spawn(function()
+        for _ = 1, 3 do
+          local ok, failure = pcall(moonring.sleep, 60)
+          if not ok and errors.is(failure, "cancelled") then raised = raised + 1 end
+        end
+      end)
+      moonring.sleep(0)
+      child:cancel()
+    end)
+    assert.equal(3, raised)
+  end)
+
+  it("cancels what was spawned below it, however deep", function()
+    local depth_reached = 0
+    local ok = pcall(moonring.scope, function(scope)
+      local function nest(level)
+        moonring.scope(function(inner)
+          if level < 5 then inner:spawn(nest, level + 1) else depth_reached = level end
+          moonring.sleep(60)
+        end)
+      end
+      scope:spawn(nest, 1)
+      moonring.sleep(0.02)
+      error("end it", 0)
+    end)
+    assert.is_false(ok)
+    assert.equal(5, depth_reached)
+  end)
+
+  it("does not start a child that was cancelled before its first step", function()
+    local ran = false
+    moonring.scope(function(scope)
+      scope:spawn(function() ran = true end):cancel()
+    end)
+    assert.is_false(ran)
+  end)
+
+  it("refuses to spawn and to own after its end", function()
+    local kept
+    moonring.scope(function(scope) kept = scope end)
+    local log = {}
+    local ok, failure = pcall(kept.spawn, kept, print)
+    assert.is_false(ok)
+    assert.equal("closed", failure.code)
+    ok, failure = pcall(kept.own, kept, resource(log, "late"))
+    assert.is_false(ok)
+    assert.equal("closed", failure.code)
+    assert.same({ "late" }, log)
+  end)
+
+  it("hands the failure of a constructor through own", function()
+    moonring.scope(function(scope)
+      local value, message, code = scope:own(nil, "no", "ENO")
+      assert.is_nil(value)
+      assert.equal("no", message)
+      assert.equal("ENO", code)
+    end)
+  end)
+end)
+
+describe("a task", function()
+  it("runs after its spawner waits, and in the order of spawning", function()
+    local log = {}
+    moonring.scope(function(scope)
+      for i = 1, 3 do
+        scope:spawn(function() log[#log + 1] = i end)
+      end
+      log[#log + 1] = 0
+    end)
+    assert.same({ 0, 1, 2, 3 }, log)
+  end)
+
+  it("may wait inside pcall, in iterators and in metamethods", function()
+    local object = setmetatable({}, { __index = function(_, key)
+      moonring.sleep(0)
+      return key
+    end })
+    local function iterate(_, last)
+      moonring.sleep(0)
+      if last < 3 then return last + 1 end
+    end
+    local sum = 0
+    for i in iterate, nil, 0 do
+      sum = sum + i
+    end
+    assert.equal(6, sum)
+    assert.equal("name", object.name)
+    assert.is_true(pcall(moonring.sleep, 0))
+  end)
+
+  it("leaves no task behind", function()
+    local before = task.count()
+    moonring.scope(function(scope)
+      for _ = 1, 100 do
+        scope:spawn(moonring.sleep, 0.001)
+      end
+    end)
+    assert.equal(before, task.count())
+  end)
+end)
+
+describe("moonring.sleep", function()
+  it("never ends early", function()
+    for _, seconds in ipairs { 0, 0.0001, 0.001, 0.0137 } do
+      local before = moonring.now()
+      moonring.sleep(seconds)
+      assert.is_true(moonring.now() - before >= seconds)
+    end
+  end)
+
+  it("counts from its call, however long the task computed in this turn", function()
+    local start = moonring.now()
+    while moonring.now() - start < 0.02 do end
+    local before = moonring.now()
+    moonring.sleep(0.01)
+    assert.is_true(moonring.now() - before >= 0.01)
+  end)
+
+  it("wakes sleepers in the order of their deadlines", function()
+    local log = {}
+    moonring.scope(function(scope)
+      for _, delay in ipairs { 5, 1, 4, 2, 3 } do
+        scope:spawn(function()
+          moonring.sleep(delay * 0.01)
+          log[#log + 1] = delay
+        end)
+      end
+    end)
+    assert.same({ 1, 2, 3, 4, 5 }, log)
+  end)
+
+  it("leaves no timer behind when it is cancelled", function()
+    local before = moonring.stats().timers
+    moonring.scope(function(scope)
+      local child = scope:spawn(moonring.sleep, 60)
+      moonring.sleep(0)
+      assert.equal(before + 1, moonring.stats().timers)
+      child:cancel()
+    end)
+    assert.equal(before, moonring.stats().timers)
+  end)
+
+  it("refuses what is no number", function()
+    local ok, failure = pcall(moonring.sleep, 0 / 0)
+    assert.is_false(ok)
+    assert.equal("argument", failure.code)
+  end)
+end)
