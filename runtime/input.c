@@ -42,6 +42,35 @@ int mr_connection_read(mr_loop *loop, int slot, mr_buffer *buffer) {
   return buffer->capacity_;
 }
 
+/* Takes `bytes` off the front of the first piece, which has as many. */
+static void consume_first(mr_loop *loop, mr_connection *connection, uint32_t bytes) {
+  mr_iovec *first = &connection->input.first->iovec;
+  if (bytes == first->length) {
+    mr_queue_drop_first(loop, &connection->input);
+    return;
+  }
+  first->data += bytes;
+  first->length -= bytes;
+  first->capacity -= bytes;
+}
+
+int mr_connection_read_bytes(mr_loop *loop, int slot, uint8_t *data, uint32_t length) {
+  mr_connection *connection = mr_connection_at(loop, slot);
+  if (!connection->input.first)
+    return nothing_there(connection);
+  uint32_t copied = 0;
+  while (connection->input.first && copied < length) {
+    const mr_iovec *first = &connection->input.first->iovec;
+    uint32_t take = first->length < length - copied ? first->length : length - copied;
+    memcpy(data + copied, first->data, take);
+    copied += take;
+    consume_first(loop, connection, take);
+  }
+  loop->statistics.bytes_copied += copied;
+  taken(loop, connection, copied);
+  return (int)copied;
+}
+
 /*
  * Replaces *buffer by a block of at least `needed` bytes that starts with its remaining ones. Blocks double, so gathering a
  * message from n pieces copies each byte a bounded number of times.
@@ -100,13 +129,7 @@ int mr_connection_extend(mr_loop *loop, int slot, mr_buffer *buffer, uint32_t ma
   memcpy(buffer->data_ + buffer->limit_, next->data, take);
   loop->statistics.bytes_copied += take;
   buffer->limit_ += (int32_t)take;
-  if (take == next->length) {
-    mr_queue_drop_first(loop, &connection->input);
-  } else {
-    next->data += take;
-    next->length -= take;
-    next->capacity -= take;
-  }
+  consume_first(loop, connection, take);
   taken(loop, connection, take);
   return (int)take;
 }

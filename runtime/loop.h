@@ -148,6 +148,11 @@ MR_API int mr_connection_read(mr_loop *loop, int connection, mr_buffer *buffer);
  */
 MR_API int mr_connection_extend(mr_loop *loop, int connection, mr_buffer *buffer, uint32_t max);
 
+/*
+ * Copies received bytes, up to `length` of them, to data. Result: as mr_connection_read. length is above 0.
+ */
+MR_API int mr_connection_read_bytes(mr_loop *loop, int connection, uint8_t *data, uint32_t length);
+
 /* Withdraws the waits of reader and writer: no event will come for them. */
 MR_API void mr_connection_read_withdraw(mr_loop *loop, int connection);
 MR_API void mr_connection_write_withdraw(mr_loop *loop, int connection);

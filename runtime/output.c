@@ -276,6 +276,7 @@ double mr_connection_write_buffer(mr_loop *loop, int slot, mr_buffer *buffer) {
     mr_iovec part;
     error = mr_iovec_clone_segment(&part, &buffer->memory_, (uint32_t)buffer->position_, length);
     queued = error ? error : output_append(loop, connection, &part);
+    buffer->flags_ |= MR_BUFFER_VIEWED;
   } else {
     queued = mr_connection_write_bytes(loop, slot, buffer->data_ + buffer->position_, length);
   }

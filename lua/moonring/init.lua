@@ -22,7 +22,15 @@ M.spawn = task.spawn
 ---@param capacity integer bytes
 ---@return moonring.Buffer
 function task.Scope:allocate(capacity)
-  return self:own(buffer.allocate(capacity))
+  return self:own(buffer.owned(capacity))
+end
+
+--- The same with the address of its first byte a multiple of `alignment`, a power of two.
+---@param capacity integer bytes
+---@param alignment integer
+---@return moonring.Buffer
+function task.Scope:allocate_aligned(capacity, alignment)
+  return self:own(buffer.owned(capacity, alignment))
 end
 
 -- What a sleeping task waits on: the sleep's timer is kept on the task.

@@ -81,15 +81,41 @@ function Connection:input_buffer()
   return input
 end
 
---- Waits for bytes and returns them as a buffer: the memory that the kernel has filled, position 0, limit = their
---- number. The buffer is lent until the next read or the close of this connection; its slice or retain keeps the
---- bytes longer.
+-- Reads into a buffer of the caller's. It is looked at anew after every wait, in which its owner may have released it.
+local function read_into(self, slot, target)
+  if not buffer.is(target) then
+    errors.raise("argument", "connection:read: a buffer is needed, not a %s", type(target))
+  end
+  while true do
+    local to = buffer.of(target, "connection:read")
+    local room = to.limit_ - to.position_
+    if room < 1 or to.is_read_only then
+      buffer.check_writable(to, "connection:read", 1)
+    end
+    local count = C.mr_connection_read_bytes(self.handle, slot, to.data_ + to.position_, room)
+    if count > 0 then
+      to.position_ = to.position_ + count
+      return target
+    end
+    if count == 0 then return nil end
+    if count ~= EAGAIN then return errors.world(count, "read") end
+    wait_in(self, readers, "read")
+  end
+end
+
+--- Waits for bytes and returns them as a buffer: the memory that the kernel has filled, position 0, limit = their number.
+--- The buffer is lent until the next read or the close of this connection; its slice or retain keeps the bytes longer.
+---
+--- With a buffer of the caller's, the bytes are copied there instead, as many as are there and fit before its limit;
+--- its position moves behind them, and it is the one that is returned.
+---@param target? moonring.Buffer
 ---@return moonring.Buffer? buffer nil at the end of the stream
 ---@return string? message what went wrong, when it is nil for that reason
 ---@return string? code the errno's name
-function Connection:read()
+function Connection:read(target)
   local slot = self.slot
   if not slot then refuse_closed("read") end
+  if target ~= nil then return read_into(self, slot, target) end
   local input = self.input or self:input_buffer()
   local count = C.mr_connection_read(self.handle, slot, input)
   if count > 0 then return input end
@@ -125,9 +151,14 @@ function Connection:extend(input, max)
   return errors.world(count, "read")
 end
 
+-- A for loop passes the last buffer along, which read would take for a target.
+local function next_chunk(self)
+  return self:read()
+end
+
 --- Iterates over what arrives: `for buffer in connection:chunks() do`. Ends with the stream, also when it fails.
 function Connection:chunks()
-  return Connection.read, self
+  return next_chunk, self
 end
 
 --- Waits until at most `mark` bytes are queued for sending (default: the low-water mark).
@@ -177,6 +208,7 @@ function Connection:write(data)
     if #data > M.WRITE_HIGH then return write_long(self, data) end
     queued = C.mr_connection_write_bytes(self.handle, slot, data, #data)
   elseif buffer.is(data) then
+    data = buffer.of(data, "connection:write")
     if band(data.flags_, OPEN) == 0 then errors.raise("closed", "connection:write: the buffer has been released") end
     queued = C.mr_connection_write_buffer(self.handle, slot, data)
   else

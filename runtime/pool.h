@@ -1,0 +1,58 @@
+/*
+ * pool.h - buffers that are used again.
+ *
+ * Who acquires gets a lease: a number in the shape of a pointer that stands for one record in one term of use. A released lease
+ * never matches its record again, so an old holder can neither use nor release what has gone to a new owner, although the
+ * record itself is recycled. Leases are values: compiled Lua keeps them in registers.
+ *
+ * A lease is the record's address, in the low 48 bits, with the term in the bits around it that an aligned address leaves
+ * free. A record whose terms are used up is retired. Records are never freed, so any lease may be asked at any time.
+ */
+#ifndef MR_POOL_H
+#define MR_POOL_H
+
+typedef struct mr_pool mr_pool;
+typedef struct mr_lease mr_lease; /* never defined: a mr_lease * is not to be followed */
+
+typedef struct mr_record {
+  mr_buffer buffer; /* closed while nobody holds it */
+  mr_lease *lease;  /* the lease that holds it; a value that no lease has when none does */
+  struct mr_record *next_free;
+  mr_pool *pool;
+  uint8_t *spare; /* while it is free: the memory it keeps, of */
+  int32_t spare_bytes;
+  int32_t bucket;
+  uint8_t unused[24];
+} mr_record;
+
+typedef struct mr_pool_statistics {
+  double acquired;   /* since the start */
+  double reused;     /* of those, with memory that was there */
+  double released;   /* since the start */
+  double in_use;     /* leases that have not been released */
+  double idle_count; /* buffers kept */
+  double idle_bytes;
+} mr_pool_statistics;
+
+/* A pool that keeps up to max_bytes of idle memory; `size` is what most of its buffers are. NULL when there is no memory. */
+MR_API mr_pool *mr_pool_create(uint32_t size, double max_bytes);
+
+/* Frees what is idle. Leases in use stay good; their memory is freed when they are released. Safe as a finalizer. */
+MR_API void mr_pool_destroy(mr_pool *pool);
+
+/* A buffer of `size` bytes (position 0, limit = capacity = size) out of what is idle, or NULL. */
+MR_API mr_lease *mr_pool_take(mr_pool *pool, uint32_t size);
+
+/* The same with new memory, whose first byte is aligned (0: not); an aligned one is for a pool that keeps nothing. Result: 0 and *lease, or as of mr_buffer_allocate. */
+MR_API int mr_pool_make(mr_pool *pool, mr_memory *memory, uint32_t size, uint32_t alignment, mr_lease **lease);
+
+/* Ends the lease; its memory goes back to the pool unless somebody else still refers to it. Does nothing when it has ended. */
+MR_API void mr_lease_release(mr_lease *lease);
+
+MR_API void mr_pool_statistics_get(const mr_pool *pool, mr_pool_statistics *out);
+
+#ifndef MR_CDEF
+_Static_assert(sizeof(mr_record) == 128, "the low seven bits of a record's address carry a part of the term");
+#endif
+
+#endif
