@@ -15,8 +15,9 @@ int mr_buffer_adopt(mr_buffer *buffer, mr_iovec *iovec) {
     return error;
   buffer->data_ = memory.data;
   buffer->limit_ = buffer->capacity_ = (int32_t)memory.length;
-  buffer->flags_ = MR_BUFFER_OPEN;
+  buffer->flags_ = MR_BUFFER_OPEN | (memory.flags & MR_IOVEC_READONLY ? MR_BUFFER_READONLY : 0);
   buffer->memory_ = memory;
+  mr_iovec_hold(&buffer->memory_);
   return 0;
 }
 
@@ -46,7 +47,16 @@ int mr_buffer_slice(mr_buffer *target, const mr_buffer *source) {
 }
 
 void mr_buffer_release(mr_buffer *buffer) {
-  mr_iovec_release(&buffer->memory_);
+  mr_iovec memory = buffer->memory_;
+  if (buffer->flags_ & MR_BUFFER_OPEN)
+    mr_iovec_release(&memory);
+  *buffer = (mr_buffer){0};
+  buffer->memory_ = memory; /* stale: by it, trace mode knows what the buffer was */
+}
+
+void mr_buffer_finalize(mr_buffer *buffer) {
+  if (buffer->flags_ & MR_BUFFER_OPEN)
+    mr_iovec_finalize(&buffer->memory_);
   *buffer = (mr_buffer){0};
 }
 

@@ -34,8 +34,11 @@ MR_API int mr_buffer_adopt(mr_buffer *buffer, mr_iovec *iovec);
 /* Makes *target a view of source's [position, limit) with a reference of its own. Result: 0 or -ESTALE. */
 MR_API int mr_buffer_slice(mr_buffer *target, const mr_buffer *source);
 
-/* Drops the memory; the buffer is closed and empty afterwards. Safe to repeat, and as a finalizer. */
+/* Drops the memory; the buffer is closed and empty afterwards. Safe to repeat. */
 MR_API void mr_buffer_release(mr_buffer *buffer);
+
+/* What stands behind a buffer that Lua forgets: releases it and counts that. Never fails. */
+MR_API void mr_buffer_finalize(mr_buffer *buffer);
 
 /* memmove(3), for bytes whose bounds the caller has checked. */
 MR_API void mr_bytes_move(uint8_t *to, const uint8_t *from, uint32_t length);

@@ -62,7 +62,7 @@ void mr_queue_drop_first(mr_loop *loop, mr_queue *queue) {
   queue->first = piece->next;
   if (!queue->first)
     queue->last = NULL;
-  mr_iovec_release(&piece->iovec);
+  mr_iovec_drop(&piece->iovec);
   piece->next = loop->free_pieces;
   loop->free_pieces = piece;
 }
@@ -220,7 +220,7 @@ double mr_connection_write_bytes(mr_loop *loop, int slot, const uint8_t *data, u
       length -= parts[i].length;
       double queued = output_append(loop, connection, &parts[i]);
       if (queued < 0) {
-        mr_iovec_release(&parts[1]);
+        mr_iovec_drop(&parts[1]);
         return queued;
       }
     }
@@ -253,7 +253,7 @@ uint8_t *mr_connection_reserve(mr_loop *loop, int slot, uint32_t length) {
   mr_connection *connection = mr_connection_at(loop, slot);
   if (write_check(connection))
     return NULL;
-  mr_iovec_release(&connection->reserved);
+  mr_iovec_drop(&connection->reserved);
   return mr_iovec_alloc(loop->memory, length, 0, 1, 0, &connection->reserved) == 1 ? connection->reserved.data : NULL;
 }
 
@@ -263,7 +263,7 @@ double mr_connection_commit(mr_loop *loop, int slot, uint32_t used) {
   if (!error)
     error = mr_iovec_trim(&connection->reserved, used);
   if (error || !used) {
-    mr_iovec_release(&connection->reserved);
+    mr_iovec_drop(&connection->reserved);
     return error ? error : (double)connection->output.bytes;
   }
   return output_append(loop, connection, &connection->reserved);

@@ -269,7 +269,7 @@ local metatable = {
     return ("moonring.Buffer(position=%d limit=%d capacity=%d%s)"):format(self.position_, self.limit_, self.capacity_,
       band(self.flags_, READONLY) ~= 0 and " read-only" or "")
   end,
-  __gc = C.mr_buffer_release,
+  __gc = C.mr_buffer_finalize,
 }
 ffi.metatype(buffer_type, metatable)
 

@@ -71,7 +71,7 @@ ffi.metatype(iovec_type, {
     return ("moonring.Iovec(%s length=%d capacity=%d holders=%d)"):format(tostring(self.data):match("0x%x+") or "empty",
       self.length, self.capacity, C.mr_iovec_holders(self))
   end,
-  __gc = C.mr_iovec_release,
+  __gc = C.mr_iovec_finalize,
 })
 
 --- An iovec of `length` contiguous bytes whose address is a multiple of `alignment`.
