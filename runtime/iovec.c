@@ -47,7 +47,7 @@ static uint32_t align_up(uint32_t offset, uint32_t alignment) {
 /* Takes `length` bytes and their guard from a chunk, which has them at `offset`. */
 static inline int bump(const request *want, mr_chunk *chunk, uint32_t offset, uint32_t length, uint32_t guard,
                        mr_iovec *out) {
-  int error = mr_reference_make(want->memory, chunk, chunk->base + offset, length, out);
+  int error = mr_reference_make(want->memory, chunk, chunk->base + offset, length, 0, out);
   if (__builtin_expect(error, 0))
     return error;
   chunk->offset = offset + length + guard;
@@ -193,7 +193,7 @@ int mr_iovec_alloc(mr_memory *memory, uint32_t length, uint32_t alignment, uint3
 int mr_iovec_reserve(mr_memory *memory, uint32_t length, uint32_t alignment, uint32_t max_iovecs, mr_iovec *out) {
   int count = allocate(memory, length, alignment, max_iovecs, 0, out, "mr_iovec_reserve");
   for (int i = 0; i < count; i++)
-    out[i].reference->reserved = 1;
+    out[i].reference->special |= REFERENCE_RESERVED;
   return count;
 }
 
@@ -218,21 +218,17 @@ void mr_chunk_give_back(mr_memory *memory, mr_chunk *chunk, uint8_t *from, uint8
 static void shrink(mr_memory *memory, mr_iovec *iovec, uint32_t length) {
   mr_reference *reference = iovec->reference;
   uint32_t old = reference->capacity, guard = 0;
-  if (__builtin_expect(reference->note != NULL, 0)) {
+  if (reference->special & REFERENCE_NOTED) {
     guard = mr_trace_guard_of(reference);
     mr_trace_shrunk(reference, length);
   }
   mr_chunk_give_back(memory, reference->chunk, iovec->data + length + guard, iovec->data + old + guard);
   memory->iovec_bytes -= old - length;
-  if (reference->lua_bytes) {
+  if (reference->special & REFERENCE_LUA)
     memory->account.lua_bytes -= old - length;
-    reference->lua_bytes = length;
-  }
   reference->capacity = length;
   iovec->capacity = iovec->length = length;
 }
-
-enum { RESERVED = 1, RESERVED_SEEN = 2 };
 
 /* 0 when all are open reservations of this memory, each named once and filled within its bounds; they are marked as seen. */
 static int commit_check(const mr_memory *memory, mr_iovec *iovecs, uint32_t count) {
@@ -241,15 +237,16 @@ static int commit_check(const mr_memory *memory, mr_iovec *iovecs, uint32_t coun
     int error = 0;
     if (reference && !mr_generation_is(reference, iovecs[i].generation))
       error = mr_iovec_stale(&iovecs[i], "mr_iovec_commit");
-    else if (!reference || reference->root || reference->chunk->memory != memory || reference->reserved != RESERVED ||
+    else if (!reference || reference->chunk->memory != memory ||
+             (reference->special & (REFERENCE_RESERVED | REFERENCE_SEEN)) != REFERENCE_RESERVED ||
              iovecs[i].capacity != reference->capacity || iovecs[i].length > reference->capacity)
       error = -EINVAL;
     if (error) {
       while (i--)
-        iovecs[i].reference->reserved = RESERVED;
+        iovecs[i].reference->special &= ~(uint32_t)REFERENCE_SEEN;
       return error;
     }
-    reference->reserved = RESERVED_SEEN;
+    reference->special |= REFERENCE_SEEN;
   }
   return 0;
 }
@@ -267,7 +264,7 @@ int mr_iovec_commit(mr_memory *memory, uint32_t alignment, mr_iovec *iovecs, uin
   while (count--) {
     mr_iovec *iovec = &iovecs[count];
     mr_reference *reference = iovec->reference;
-    reference->reserved = 0;
+    reference->special &= ~(uint32_t)(REFERENCE_RESERVED | REFERENCE_SEEN);
     if (iovec->length != reference->capacity)
       shrink(memory, iovec, iovec->length);
     if (iovec->length == 0) {
@@ -305,7 +302,7 @@ static int wrap(mr_memory *memory, uint8_t *data, uint32_t length, uint32_t flag
   *chunk = mr_chunk_foreign(&memory->slabs, memory, data, length);
   if (!*chunk)
     return -ENOMEM;
-  int error = mr_reference_make(memory, *chunk, data, length, out);
+  int error = mr_reference_make(memory, *chunk, data, length, flags & MR_IOVEC_READONLY, out);
   if (error) {
     mr_chunk_forget(&memory->slabs, *chunk);
     return error;

@@ -15,17 +15,25 @@
 #include "poison.h"
 #include "trace_internal.h"
 
+/* What makes a reference more than a plain one; the fast paths look for none of them. */
+enum {
+  REFERENCE_SHARED = 1,
+  REFERENCE_RESERVED = 2, /* not committed yet */
+  REFERENCE_SEEN = 4,     /* by the commit that runs */
+  REFERENCE_LUA = 8,      /* held by a Lua object */
+  REFERENCE_NOTED = 16,   /* trace mode */
+};
+
 /* Behind each iovec that is not empty. Recycled, never freed; the generation tells its owners apart. */
 struct mr_reference {
   mr_chunk *chunk;
-  mr_reference *root; /* SHARED: the record that counts the allocation's references; NULL: LOCAL */
   mr_reference *next_free;
-  mr_trace_note *note; /* trace mode: of this owner and the ones before */
   uint32_t generation; /* never 0 while in use */
   uint32_t capacity;
-  uint32_t lua_bytes; /* what it counts for in the memory's account */
-  uint32_t holders;   /* of a root */
-  uint8_t reserved;   /* not committed yet */
+  uint32_t special;    /* REFERENCE_... */
+  uint32_t holders;    /* of a root */
+  mr_reference *root;  /* SHARED: the record that counts the allocation's references */
+  mr_trace_note *note; /* of this owner and the ones before */
 } __attribute__((aligned(64)));
 
 /* A LOCAL iovec that another thread has released. */
@@ -37,9 +45,11 @@ typedef struct mr_homecoming {
 
 struct mr_memory {
   const void *thread; /* see mr_thread_self; NULL once orphaned */
+  uint64_t iovec_count;
+  mr_reference *references; /* free records; lies between the counters because a vector load of both would stall */
+  uint64_t iovec_bytes;
   mr_chunk *open[MR_CLASS_UNIT + 1];
-  mr_reference *references; /* free records */
-  uint64_t iovec_count, iovec_bytes, allocations;
+  uint64_t allocations;
   mr_memory_account account;
   mr_slabs slabs;
   uint64_t leaks_caught, refusals, foreign_bytes, stale_releases;
@@ -54,11 +64,18 @@ struct mr_memory {
   mr_homecoming *home;
 };
 
-/* Two threads that live at the same time have different ones. */
+/* Off the fast paths: neither inlined into them nor in the way of their registers. */
+#define MR_COLD __attribute__((noinline, cold))
+
 extern _Thread_local char mr_thread_mark __attribute__((tls_model("initial-exec")));
 
+/* Two threads that live at the same time have different ones. */
 static inline const void *mr_thread_self(void) {
+#if defined(__x86_64__) && defined(__GNUC__)
+  return __builtin_thread_pointer(); /* one load; the address of a thread-local variable takes three instructions */
+#else
   return &mr_thread_mark;
+#endif
 }
 
 static inline int mr_is_own(const mr_memory *memory) {
@@ -96,7 +113,7 @@ int mr_memory_chunk(mr_memory *memory, mr_chunk_class class, uint32_t bytes, uin
 /* Lets the memory allocate from another chunk than this one. */
 void mr_memory_close_chunk(mr_memory *memory, mr_chunk *chunk);
 /* What happens to a chunk whose last holder has gone and that is not open. */
-void mr_memory_chunk_ended(mr_memory *memory, mr_chunk *chunk);
+MR_COLD void mr_memory_chunk_ended(mr_memory *memory, mr_chunk *chunk);
 /* Takes home what other threads have released. */
 void mr_memory_come_home(mr_memory *memory);
 
@@ -117,11 +134,6 @@ static inline void mr_chunk_drop(mr_memory *memory, mr_chunk *chunk) {
 /* The store of free records, for all threads. A list of some, or NULL. */
 mr_reference *mr_references_from_store(void);
 void mr_references_to_store(mr_reference *list);
-/* Fills *out with a new reference to `capacity` bytes of chunk at data. Result: 0 or -ENOMEM. */
-int mr_reference_make(mr_memory *memory, mr_chunk *chunk, uint8_t *data, uint32_t capacity, mr_iovec *out);
-/* A record for something else than an iovec of this memory, from its list; NULL. */
-mr_reference *mr_reference_take(mr_memory *memory);
-void mr_reference_give(mr_memory *memory, mr_reference *reference);
 /* Ends a live LOCAL reference. */
 void mr_reference_end(mr_memory *memory, mr_reference *reference);
 /* What every function answers to a stale iovec. */
@@ -133,6 +145,52 @@ static inline uint32_t mr_generation_raise(mr_reference *reference) {
   uint32_t next = reference->generation + 1;
   __atomic_store_n(&reference->generation, next, __ATOMIC_RELAXED);
   return next;
+}
+
+/* Refills the memory's list of free records. Result: 0 or -ENOMEM. */
+MR_COLD int mr_references_refill(mr_memory *memory);
+
+/* A free record of the memory's list; NULL. */
+static inline mr_reference *mr_reference_take(mr_memory *memory) {
+  if (__builtin_expect(!memory->references, 0) && mr_references_refill(memory))
+    return NULL;
+  mr_reference *reference = memory->references;
+  memory->references = reference->next_free;
+  return reference;
+}
+
+static inline void mr_reference_give(mr_memory *memory, mr_reference *reference) {
+  if (__builtin_expect(mr_generation_raise(reference) == 0, 0))
+    return; /* retired: its generations have been used up */
+  reference->next_free = memory->references;
+  memory->references = reference;
+}
+
+/* Fills *out with a new reference, by a record just taken, to `capacity` bytes of chunk at data. */
+static inline void mr_reference_fill(mr_memory *memory, mr_reference *reference, mr_chunk *chunk, uint8_t *data,
+                                     uint32_t capacity, uint32_t flags, mr_iovec *out) {
+  reference->chunk = chunk;
+  reference->capacity = capacity;
+  reference->special = 0;
+  chunk->holders++;
+  memory->iovec_count++;
+  memory->iovec_bytes += capacity;
+  out->data = data;
+  out->reference = reference;
+  out->length = capacity;
+  out->capacity = capacity;
+  out->generation = reference->generation;
+  out->flags = flags;
+}
+
+/* The same with a record of the memory's. Result: 0 or -ENOMEM. */
+static inline int mr_reference_make(mr_memory *memory, mr_chunk *chunk, uint8_t *data, uint32_t capacity,
+                                    uint32_t flags, mr_iovec *out) {
+  mr_reference *reference = mr_reference_take(memory);
+  if (__builtin_expect(!reference, 0))
+    return -ENOMEM;
+  mr_reference_fill(memory, reference, chunk, data, capacity, flags, out);
+  return 0;
 }
 
 /* iovec.c */

@@ -64,49 +64,26 @@ void mr_references_to_store(mr_reference *list) {
   pthread_mutex_unlock(&store.lock);
 }
 
-mr_reference *mr_reference_take(mr_memory *memory) {
-  mr_reference *reference = memory->references;
-  if (__builtin_expect(!reference, 0)) {
-    reference = mr_references_from_store();
-    if (!reference)
-      return NULL;
-  }
-  memory->references = reference->next_free;
-  return reference;
+int mr_references_refill(mr_memory *memory) {
+  memory->references = mr_references_from_store();
+  return memory->references ? 0 : -ENOMEM;
 }
 
-void mr_reference_give(mr_memory *memory, mr_reference *reference) {
-  if (__builtin_expect(mr_generation_raise(reference) == 0, 0))
-    return;
-  reference->next_free = memory->references;
-  memory->references = reference;
-}
-
-int mr_reference_make(mr_memory *memory, mr_chunk *chunk, uint8_t *data, uint32_t capacity, mr_iovec *out) {
-  mr_reference *reference = mr_reference_take(memory);
-  if (__builtin_expect(!reference, 0))
-    return -ENOMEM;
-  reference->chunk = chunk;
-  reference->root = NULL;
-  reference->capacity = capacity;
-  reference->lua_bytes = 0;
-  reference->reserved = 0;
-  chunk->holders++;
-  memory->iovec_count++;
-  memory->iovec_bytes += capacity;
-  *out = (mr_iovec){data, reference, capacity, capacity, reference->generation, 0};
-  return 0;
+static inline void reference_end_plain(mr_memory *memory, mr_reference *reference) {
+  mr_chunk *chunk = reference->chunk;
+  memory->iovec_count--;
+  memory->iovec_bytes -= reference->capacity;
+  mr_reference_give(memory, reference);
+  mr_chunk_drop(memory, chunk);
 }
 
 void mr_reference_end(mr_memory *memory, mr_reference *reference) {
-  mr_chunk *chunk = reference->chunk;
-  int kept = __builtin_expect(reference->note != NULL, 0) && mr_trace_released(memory, reference, "mr_iovec_release");
-  memory->iovec_count--;
-  memory->iovec_bytes -= reference->capacity;
-  memory->account.lua_bytes -= reference->lua_bytes;
-  mr_reference_give(memory, reference);
-  if (!kept)
-    mr_chunk_drop(memory, chunk);
+  uint32_t special = reference->special;
+  if (special & REFERENCE_LUA)
+    memory->account.lua_bytes -= reference->capacity;
+  if ((special & REFERENCE_NOTED) && mr_trace_released(memory, reference, "mr_iovec_release"))
+    reference->chunk->holders++; /* the quarantine's */
+  reference_end_plain(memory, reference);
 }
 
 int mr_iovec_stale(const mr_iovec *iovec, const char *what) {
@@ -127,31 +104,44 @@ static void iovec_empty(mr_iovec *iovec) {
   iovec->length = iovec->capacity = 0;
 }
 
-int mr_iovec_release(mr_iovec *iovec) {
-  mr_reference *reference = iovec->reference;
-  if (!reference) {
+MR_COLD static int release_stale(mr_iovec *iovec) {
+  if (!iovec->reference) {
     *iovec = (mr_iovec){0};
     return 0;
   }
-  uint32_t generation = iovec->generation;
-  uint8_t *data = iovec->data;
-  if (!mr_generation_is(reference, generation)) {
-    mr_iovec_stale(iovec, "mr_iovec_release");
-    iovec_empty(iovec);
-    return -ESTALE;
-  }
+  mr_iovec_stale(iovec, "mr_iovec_release");
   iovec_empty(iovec);
-  if (reference->root)
-    return mr_shared_release(reference, generation) ? mr_iovec_stale(iovec, "mr_iovec_release") : 0;
+  return -ESTALE;
+}
+
+/* The release of a live iovec that is no plain one of this thread; it has been emptied. */
+MR_COLD static int release_special(mr_iovec *iovec, uint8_t *data) {
+  mr_reference *reference = iovec->reference;
+  uint32_t special = reference->special;
+  if (special & REFERENCE_SHARED)
+    return mr_shared_release(reference, iovec->generation) ? mr_iovec_stale(iovec, "mr_iovec_release") : 0;
   mr_memory *memory = reference->chunk->memory;
   if (!mr_is_own(memory)) {
     if (mr_trace_on)
       mr_trace_thread(iovec, "mr_iovec_release");
-    return mr_foreign_release(memory, reference, generation);
+    return mr_foreign_release(memory, reference, iovec->generation);
   }
-  if (__builtin_expect(reference->reserved, 0) && !reference->note)
+  if ((special & REFERENCE_RESERVED) && !(special & REFERENCE_NOTED))
     mr_chunk_give_back(memory, reference->chunk, data, data + reference->capacity);
   mr_reference_end(memory, reference);
+  return 0;
+}
+
+int mr_iovec_release(mr_iovec *iovec) {
+  mr_reference *reference = iovec->reference;
+  if (__builtin_expect(!reference, 0) || !mr_generation_is(reference, iovec->generation))
+    return release_stale(iovec);
+  uint8_t *data = iovec->data;
+  mr_memory *memory = reference->chunk->memory;
+  iovec_empty(iovec);
+  if (__builtin_expect(reference->special, 0) || !mr_is_own(memory))
+    return release_special(iovec, data);
+  reference_end_plain(memory, reference);
   return 0;
 }
 
@@ -182,44 +172,55 @@ void mr_iovec_finalize(mr_iovec *iovec) {
   mr_iovec_drop(iovec);
 }
 
-int mr_iovec_clone_segment(mr_iovec *target, const mr_iovec *source, uint32_t offset, uint32_t length) {
+/* Every clone but the plain one. */
+MR_COLD static int clone_special(mr_iovec *target, const mr_iovec *source, uint32_t offset, uint32_t length) {
   if (target == source)
     return -EINVAL;
+  *target = (mr_iovec){0};
   mr_reference *reference = source->reference;
-  if (!reference) {
-    *target = (mr_iovec){0};
+  if (!reference)
     return offset || length ? -EINVAL : 0;
-  }
-  if (!mr_generation_is(reference, source->generation)) {
-    *target = (mr_iovec){0};
+  if (!mr_generation_is(reference, source->generation))
     return mr_iovec_stale(source, "mr_iovec_clone");
-  }
-  if (offset > source->length || length > source->length - offset) {
-    *target = (mr_iovec){0};
+  if (offset > source->length || length > source->length - offset)
     return -EINVAL;
-  }
-  if (reference->root)
+  if (reference->special & REFERENCE_SHARED)
     return mr_shared_clone(target, source, offset, length);
   mr_memory *memory = reference->chunk->memory;
   int entered = mr_memory_enter(memory);
-  if (__builtin_expect(entered < 0, 0) || __builtin_expect(reference->reserved, 0)) {
-    *target = (mr_iovec){0};
-    mr_memory_leave(memory, entered > 0);
-    return entered < 0 ? mr_iovec_wrong_thread(source, "mr_iovec_clone") : -EBUSY;
-  }
-  int error = mr_reference_make(memory, reference->chunk, source->data + offset, length, target);
-  if (__builtin_expect(error, 0))
-    *target = (mr_iovec){0};
-  else
-    target->flags = source->flags;
-  if (__builtin_expect(reference->note != NULL, 0) && !error)
+  if (entered < 0)
+    return mr_iovec_wrong_thread(source, "mr_iovec_clone");
+  int error = reference->special & REFERENCE_RESERVED ? -EBUSY : 0;
+  if (!error)
+    error = mr_reference_make(memory, reference->chunk, source->data + offset, length, source->flags, target);
+  if (!error && (reference->special & REFERENCE_NOTED))
     mr_trace_referenced(target->reference, reference, "mr_iovec_clone");
   mr_memory_leave(memory, entered);
   return error;
 }
 
+static inline int clone_segment(mr_iovec *target, const mr_iovec *source, uint32_t offset, uint32_t length) {
+  mr_reference *reference = source->reference;
+  if (__builtin_expect(!reference || target == source, 0) || !mr_generation_is(reference, source->generation) ||
+      __builtin_expect(reference->special & ~(uint32_t)REFERENCE_LUA, 0) ||
+      __builtin_expect(offset > source->length || length > source->length - offset, 0))
+    return clone_special(target, source, offset, length);
+  mr_chunk *chunk = reference->chunk;
+  mr_memory *memory = chunk->memory;
+  if (!mr_is_own(memory) || __builtin_expect(!memory->references, 0))
+    return clone_special(target, source, offset, length);
+  mr_reference *made = memory->references; /* here and not by a call, so that this path needs no stack frame */
+  memory->references = made->next_free;
+  mr_reference_fill(memory, made, chunk, source->data + offset, length, source->flags, target);
+  return 0;
+}
+
+int mr_iovec_clone_segment(mr_iovec *target, const mr_iovec *source, uint32_t offset, uint32_t length) {
+  return clone_segment(target, source, offset, length);
+}
+
 int mr_iovec_clone(mr_iovec *target, const mr_iovec *source) {
-  return mr_iovec_clone_segment(target, source, 0, source->length);
+  return clone_segment(target, source, 0, source->length);
 }
 
 int mr_iovec_move_segment(mr_iovec *target, mr_iovec *source, uint32_t offset, uint32_t length) {
@@ -242,7 +243,7 @@ int mr_iovec_move_segment(mr_iovec *target, mr_iovec *source, uint32_t offset, u
     return 0;
   }
   uint32_t next = moved.generation + 1 ? moved.generation + 1 : 1;
-  if (reference->root) {
+  if (reference->special & REFERENCE_SHARED) {
     if (!mr_shared_claim(reference, moved.generation, next))
       return mr_iovec_stale(source, "mr_iovec_move");
   } else {
@@ -253,7 +254,7 @@ int mr_iovec_move_segment(mr_iovec *target, mr_iovec *source, uint32_t offset, u
     __atomic_store_n(&reference->generation, next, __ATOMIC_RELAXED);
     mr_memory_leave(memory, entered);
   }
-  if (__builtin_expect(reference->note != NULL, 0))
+  if (reference->special & REFERENCE_NOTED)
     mr_trace_moved(reference, next);
   moved.generation = next;
   *target = moved;
@@ -279,7 +280,7 @@ int mr_iovec_set_length(mr_iovec *iovec, uint32_t length) {
     return mr_iovec_stale(iovec, "mr_iovec_set_length");
   if (length > iovec->capacity)
     return -EINVAL;
-  if (reference && !reference->root && !mr_is_own(reference->chunk->memory)) {
+  if (reference && !(reference->special & REFERENCE_SHARED) && !mr_is_own(reference->chunk->memory)) {
     int entered = mr_memory_enter(reference->chunk->memory);
     if (entered < 0)
       return mr_iovec_wrong_thread(iovec, "mr_iovec_set_length");
@@ -292,8 +293,9 @@ int mr_iovec_set_length(mr_iovec *iovec, uint32_t length) {
 int mr_iovec_holders(const mr_iovec *iovec) {
   if (!mr_is_live(iovec))
     return 0;
-  const mr_reference *root = iovec->reference->root;
-  return root ? (int)__atomic_load_n(&root->holders, __ATOMIC_RELAXED) : (int)iovec->reference->chunk->holders;
+  const mr_reference *reference = iovec->reference;
+  return reference->special & REFERENCE_SHARED ? (int)__atomic_load_n(&reference->root->holders, __ATOMIC_RELAXED)
+                                               : (int)reference->chunk->holders;
 }
 
 void mr_iovec_hold(mr_iovec *iovec) {
@@ -301,10 +303,11 @@ void mr_iovec_hold(mr_iovec *iovec) {
     return;
   mr_reference *reference = iovec->reference;
   mr_chunk *chunk = reference->chunk;
-  if (reference->root || chunk->class == MR_CLASS_FOREIGN || reference->lua_bytes || !mr_is_own(chunk->memory))
+  if ((reference->special & (REFERENCE_SHARED | REFERENCE_LUA)) || chunk->class == MR_CLASS_FOREIGN ||
+      !mr_is_own(chunk->memory))
     return;
-  reference->lua_bytes = reference->capacity;
-  chunk->memory->account.lua_bytes += reference->lua_bytes;
+  reference->special |= REFERENCE_LUA;
+  chunk->memory->account.lua_bytes += reference->capacity;
 }
 
 int mr_iovec_extend(mr_iovec *iovec, mr_iovec *next) {
@@ -312,9 +315,10 @@ int mr_iovec_extend(mr_iovec *iovec, mr_iovec *next) {
       iovec->data + iovec->length != next->data || iovec->length != iovec->capacity)
     return 0;
   mr_reference *reference = iovec->reference;
-  if (reference->root || next->reference->root || !mr_is_own(reference->chunk->memory))
+  uint32_t special = reference->special | next->reference->special;
+  if ((special & ~(uint32_t)REFERENCE_NOTED) || !mr_is_own(reference->chunk->memory))
     return 0;
-  if ((reference->note || next->reference->note) && !mr_trace_same(reference, next->reference))
+  if ((special & REFERENCE_NOTED) && !mr_trace_same(reference, next->reference))
     return 0;
   iovec->length += next->length;
   iovec->capacity += next->capacity;

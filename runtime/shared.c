@@ -83,14 +83,13 @@ int mr_shared_make(mr_memory *memory, mr_iovec *iovec) {
     return -ENOMEM;
   mr_reference *reference = iovec->reference;
   root->chunk = reference->chunk;
-  root->root = NULL;
   root->capacity = reference->capacity;
-  root->lua_bytes = 0;
-  root->reserved = 0;
-  if (reference->note)
+  root->special = 0;
+  if (reference->special & REFERENCE_NOTED)
     mr_trace_referenced(root, reference, NULL);
   __atomic_store_n(&root->holders, 1, __ATOMIC_RELAXED);
   __atomic_store_n(&reference->root, root, __ATOMIC_RELAXED);
+  reference->special |= REFERENCE_SHARED;
   iovec->flags |= MR_IOVEC_SHARED;
   return 0;
 }
@@ -101,7 +100,7 @@ int mr_shared_claim(mr_reference *reference, uint32_t generation, uint32_t next)
 
 void mr_shared_end(mr_memory *memory, mr_reference *root) {
   mr_chunk *chunk = root->chunk;
-  int kept = root->note && mr_trace_released(memory, root, NULL);
+  int kept = (root->special & REFERENCE_NOTED) && mr_trace_released(memory, root, NULL);
   memory->iovec_count--;
   memory->iovec_bytes -= root->capacity;
   mr_reference_give(memory, root);
@@ -139,7 +138,7 @@ int mr_shared_release(mr_reference *reference, uint32_t generation) {
   mr_reference *root = __atomic_load_n(&reference->root, __ATOMIC_RELAXED);
   if (!mr_shared_claim(reference, generation, generation + 1))
     return -ESTALE;
-  if (reference->note)
+  if (reference->special & REFERENCE_NOTED)
     mr_trace_released(NULL, reference, "mr_iovec_release");
   cache_give(reference);
   holders_drop(root);
@@ -174,9 +173,8 @@ int mr_shared_clone(mr_iovec *target, const mr_iovec *source, uint32_t offset, u
   made->chunk = root->chunk;
   __atomic_store_n(&made->root, root, __ATOMIC_RELAXED);
   made->capacity = length;
-  made->lua_bytes = 0;
-  made->reserved = 0;
-  if (from->note)
+  made->special = REFERENCE_SHARED;
+  if (from->special & REFERENCE_NOTED)
     mr_trace_referenced(made, from, "mr_iovec_clone");
   *target = (mr_iovec){source->data + offset, made, length, length, made->generation, source->flags};
   return 0;

@@ -124,6 +124,7 @@ static void note_make(mr_reference *reference, uint32_t generation, mr_trace_blo
   if (note->older)
     note->older->newer = note;
   reference->note = note;
+  reference->special |= REFERENCE_NOTED;
   note->next = live_notes;
   if (live_notes)
     live_notes->previous = note;
