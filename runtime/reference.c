@@ -122,7 +122,7 @@ MR_COLD static int release_special(mr_iovec *iovec, uint8_t *data) {
     return mr_shared_release(reference, iovec->generation) ? mr_iovec_stale(iovec, "mr_iovec_release") : 0;
   mr_memory *memory = reference->chunk->memory;
   if (!mr_is_own(memory)) {
-    if (mr_trace_on)
+    if (mr_trace_on && __atomic_load_n(&memory->thread, __ATOMIC_RELAXED))
       mr_trace_thread(iovec, "mr_iovec_release");
     return mr_foreign_release(memory, reference, iovec->generation);
   }
@@ -165,10 +165,11 @@ void mr_iovec_finalize(mr_iovec *iovec) {
   if (!mr_is_live(iovec))
     return;
   mr_memory *memory = iovec->reference->chunk->memory;
-  if (mr_is_own(memory))
+  if (mr_is_own(memory)) { /* else it is over, and has told what it left */
     memory->leaks_caught++;
-  if (mr_trace_on)
-    mr_trace_forgotten(iovec, "left to the collector");
+    if (mr_trace_on)
+      mr_trace_forgotten(iovec, "left to the collector");
+  }
   mr_iovec_drop(iovec);
 }
 

@@ -387,10 +387,11 @@ void mr_trace_stale(const mr_iovec *iovec, const char *what) {
     report_past(iovec, note, what);
     mr_report_site("fault", &here);
     mr_report_site(note->state == NOTE_MOVED ? "moved" : "released", &note->ended);
-    if (memcmp(&note->made, &note->allocated, sizeof note->made))
+    if (note->made.place != note->allocated.place || note->made.what != note->allocated.what)
       mr_report_site("made", &note->made);
     mr_report_site("allocated", &note->allocated);
-    report_new_owner(note);
+    if (note->state == NOTE_RELEASED)
+      report_new_owner(note);
   } else {
     mr_report_begin("%s of a stale iovec, made before the trace was on or very long ago",
                     is_release(what) ? "release" : "use");

@@ -106,28 +106,30 @@ void mr_report_end(void) {
   fflush(out());
 }
 
-static void print_frame(void *frame) {
+/* Result: 0 when the frame is Lua's interpreter, which has nothing more to tell below a line of Lua. */
+static int print_frame(void *frame, int below_lua) {
   Dl_info info;
   if (!dladdr((char *)frame - 1, &info) || !info.dli_fname) {
     fprintf(out(), " %p", frame);
-    return;
+    return 1;
   }
   const char *file = strrchr(info.dli_fname, '/');
   file = file ? file + 1 : info.dli_fname;
+  if (below_lua && !strncmp(file, "libluajit", 9))
+    return 0;
   if (info.dli_sname)
     fprintf(out(), " %s+0x%zx", info.dli_sname, (size_t)((char *)frame - (char *)info.dli_saddr));
   else
     fprintf(out(), " %s+0x%zx", file, (size_t)((char *)frame - (char *)info.dli_fbase));
+  return 1;
 }
 
 void mr_report_site(const char *label, const mr_site *site) {
   fprintf(out(), "  %-13s %s%s%s", label, site->place ? site->place : "in C", site->what ? " by " : "",
           site->what ? site->what : "");
-  if (site->frame_count) {
-    fputs("\n                C:", out());
-    for (int i = 0; i < site->frame_count; i++)
-      print_frame(site->frames[i]);
-  }
+  fputs("\n                C:", out());
+  for (int i = 0; i < site->frame_count && print_frame(site->frames[i], site->place != NULL); i++)
+    ;
   fputc('\n', out());
 }
 

@@ -8,7 +8,7 @@
 
 local native = require "moonring.native"
 local errors = require "moonring.errors"
-local loop = require "moonring.loop"
+local memory = require "moonring.memory"
 
 local C, ffi = native.C, native.ffi
 local band, bswap, rshift = bit.band, bit.bswap, bit.rshift
@@ -283,12 +283,17 @@ M.RETAIN_COPY_MAX = 2048
 function M.allocate(capacity)
   check_length("buffer.allocate", capacity)
   local made = buffer_type()
-  local result = C.mr_buffer_allocate(C.mr_loop_memory(loop.handle()), made, capacity, 0)
-  if result < 0 then
-    if result == -12 then collectgarbage() end
-    local _, message = errors.world(result, ("buffer.allocate: %d bytes"):format(capacity))
-    errors.raise(result == -12 and "memory" or "argument", "%s", message)
+  local handle = memory.handle()
+  local result = C.mr_buffer_allocate(handle, made, capacity, 0)
+  if result == -12 then -- ENOMEM: what Lua has forgotten may hold what is missing
+    memory.collect()
+    result = C.mr_buffer_allocate(handle, made, capacity, 0)
   end
+  if result < 0 then
+    local _, message = errors.world(result, ("buffer.allocate: %d bytes"):format(capacity))
+    errors.raise(result == -12 and "ENOMEM" or "argument", "%s", message)
+  end
+  memory.pay()
   return made
 end
 
@@ -296,6 +301,9 @@ end
 function M.is(value)
   return ffi.istype(buffer_type, value)
 end
+
+-- The methods, for moonring.trace.
+M.Buffer = Buffer
 
 --- A released buffer, to be filled by C. Internal.
 M.new = buffer_type

@@ -190,6 +190,7 @@ local function end_task(task, ok, failure)
   local parent = task.parent
   if not parent then return end
   disown(task)
+  if M.on_scope_end then M.on_scope_end(task) end
   if not ok and failure ~= parent.reason and not errors.is(failure, "cancelled") then
     if parent.on_failure then
       parent.on_failure(failure, task)
@@ -322,6 +323,7 @@ local function leave_scope(scope, ok, ...)
   local closed_ok, failure = close_scope(scope, ok, (...))
   task.scope = scope.parent
   disown(scope)
+  if M.on_scope_end then M.on_scope_end(scope, ...) end -- moonring.trace's
   if not closed_ok then error(failure, 0) end
   return ...
 end
