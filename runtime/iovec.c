@@ -98,7 +98,8 @@ static int allocate_pieces(const request *want, mr_chunk_class class, mr_iovec *
   mr_chunk *open = want->memory->open[class];
   uint32_t saved_offset = open ? open->offset : 0;
   uint32_t at = open ? align_up(saved_offset, want->alignment) : 0;
-  uint32_t tail = open && at + want->guard < open->size ? open->size - at - want->guard : 0;
+  uint32_t tail =
+      open && want->alignment <= open->size && at + want->guard < open->size ? open->size - at - want->guard : 0;
   if (pieces_needed(tail, want->length) > want->max_iovecs)
     tail = 0;
   if (pieces_needed(tail, want->length) > want->max_iovecs)
