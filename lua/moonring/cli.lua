@@ -10,7 +10,7 @@ local loop = require "moonring.loop"
 local memory = require "moonring.memory"
 require "moonring"
 require "moonring.net"
-local trace = require "moonring.trace"
+local iovec_trace = require "moonring.trace"
 
 local C = native.C
 
@@ -20,10 +20,19 @@ usage: moonring [options] [script [args...]]
   -v        print the version
   -h        print this help
   --trace=iovec   report misuse of memory, with the lines at fault (also: MOONRING_TRACE=iovec)
+  --memory-limit=SIZE   bytes of native memory at the most, with K, M or G behind
   --leaks=WHAT    what to do about memory still held at the end: report (default), fail, ignore
   --        stop handling options
 The script runs as a task: it may wait anywhere, and the process ends when its work ends.
 ]==]
+
+local factors = { [""] = 1, K = 1024, M = 1048576, G = 1073741824 }
+
+-- "64M" in bytes, or nil.
+local function size_of(text)
+  local digits, factor = text:match("^(%d+)([KMG]?)$")
+  return digits and tonumber(digits) * factors[factor]
+end
 
 local leak_policies = { report = true, fail = true, ignore = true }
 
@@ -37,6 +46,9 @@ local function parse(arguments)
       break
     elseif argument == "--trace=iovec" then
       options.trace = true
+    elseif argument:find("^%-%-memory%-limit=") then
+      options.memory_limit = size_of(argument:sub(16))
+      if not options.memory_limit then return nil, "--memory-limit: a size such as 64M is needed" end
     elseif argument:find("^%-%-leaks=") then
       options.leaks = argument:sub(9)
       if not leak_policies[options.leaks] then
@@ -114,8 +126,8 @@ local function watch_signals(root)
   end
 end
 
--- Ends the loop. Memory that is held beyond it is told; what nobody reaches any more is collected first, so that it counts as caught
--- by its finalizer and not as held. Returns whether the process shall fail for it.
+-- Ends the loop. Memory that is held beyond it is told; what nobody reaches any more is collected first, so that it counts as
+-- caught by its finalizer and not as held. Returns whether the process shall fail for it.
 local function end_loop(policy)
   if not loop.started then return false end
   memory.handle()
@@ -172,7 +184,10 @@ return function(version, arguments)
     io.stderr:write("moonring: a script is needed\n", USAGE)
     return 1
   end
-  if options.trace then trace.enable() end
+  if options.trace then iovec_trace.enable() end
+  if options.memory_limit then
+    loop.options = native.ffi.new("mr_loop_options", { memory_limit_bytes = options.memory_limit })
+  end
   local chunks = {}
   for i, code in ipairs(options.code) do
     local chunk
