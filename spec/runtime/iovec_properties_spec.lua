@@ -137,7 +137,9 @@ function operations:commit()
   local slot = self:some_slot()
   if not slot then return end
   local entry, one = self.held[slot], self.iovecs + slot
-  if not entry.reserved then return expect("commit of what is not reserved", EINVAL, C.mr_iovec_commit(self.memory, 0, one, 1)) end
+  if not entry.reserved then
+    return expect("commit of what is not reserved", EINVAL, C.mr_iovec_commit(self.memory, 0, one, 1))
+  end
   local filled = random(one.capacity + 1)
   expect("commit of too much", -22, C.mr_iovec_set_length(one, one.capacity + 1))
   expect("set_length", 0, C.mr_iovec_set_length(one, filled))

@@ -30,8 +30,8 @@ local function statistics(of)
   local out = ffi.new("mr_memory_statistics")
   C.mr_memory_statistics_get(of, out)
   local copy = {}
-  for _, name in ipairs { "slab_count", "slab_bytes", "chunk_count", "chunk_bytes", "iovec_count", "iovec_bytes", "allocations",
-    "lua_bytes", "leaks_caught", "refusals", "foreign_bytes", "stale_releases" } do
+  for _, name in ipairs { "slab_count", "slab_bytes", "chunk_count", "chunk_bytes", "iovec_count", "iovec_bytes",
+    "allocations", "lua_bytes", "leaks_caught", "refusals", "foreign_bytes", "stale_releases" } do
     copy[name] = tonumber(out[name])
   end
   return copy
@@ -84,7 +84,7 @@ describe("iovecs", function()
     end)
   end)
 
-  it("row 2: 10,000 allocs, clones, moves and releases leave what a count by hand says (see iovec_properties_spec)", function()
+  it("row 2: 10,000 allocs, clones, moves and releases leave what a count says (see iovec_properties_spec)", function()
     with_memory(0, function(m)
       local all, total = new_iovecs(10000), 0
       for i = 0, 9999 do
@@ -408,7 +408,7 @@ describe("iovecs", function()
   end)
 
   -- Rows 18 and 19 need threads: spec/runtime/iovec_threads.c, which its own spec builds and runs with ThreadSanitizer.
-  it("row 18: a LOCAL iovec released on another thread goes home, other use there is refused (iovec_threads_spec)", function()
+  it("row 18: a LOCAL iovec released on another thread goes home, all else is refused (iovec_threads_spec)", function()
     assert.is_truthy(io.open("spec/runtime/iovec_threads.c"))
   end)
 
@@ -476,7 +476,9 @@ describe("iovecs", function()
         C.mr_memory_tick(m, now)
       end
       assert.equal(1, statistics(m).slab_count) -- that of the 16 bytes, of which only their page stays
-      assert.is_true(resident_bytes() - before < 2 * MIB, "resident: " .. (resident_bytes() - before))
+      -- A sanitizer keeps a shadow of an eighth.
+      local sanitized = pcall(function() return ffi.C.__asan_shadow_memory_dynamic_address end)
+      assert.is_true(resident_bytes() - before < (sanitized and 10 or 2) * MIB, "resident: " .. (resident_bytes() - before))
       C.mr_iovec_release(small)
       for _ = 1, 4 do
         now = now + HALF_SECOND
@@ -518,7 +520,7 @@ describe("iovecs", function()
   end)
 
   describe("row 23: memory that a send reads from lives until its completion:", function()
-    local SIZE = 3 * MIB
+    local SIZE, TIMES = 4 * MIB, 8 -- together more than the kernel's socket buffers take
 
     -- Runs `body(connection, data)` as a task, where data has been queued and is in flight, because nobody reads; then reads
     -- all that comes and says that it is the bytes that were written, whatever has been done to the memory since.
@@ -535,7 +537,10 @@ describe("iovecs", function()
         while not server.connection do
           moonring.sleep(0)
         end
+        local before = moonring.stats().memory.iovec_bytes
         body(server.connection)
+        -- The operation has not completed, so its memory is not free, whoever has let go of it.
+        assert.is_true(moonring.stats().memory.iovec_bytes >= before + SIZE)
         -- What would be handed out again if it were free is written over.
         local over = {}
         for i = 1, 4 do
@@ -552,6 +557,8 @@ describe("iovecs", function()
         for i = 1, 4 do
           over[i]:release()
         end
+        moonring.sleep(0.02)
+        assert.is_true(moonring.stats().memory.iovec_bytes < before + SIZE)
         assert.is_true(total > 0)
       end)
     end
@@ -559,11 +566,13 @@ describe("iovecs", function()
     local function write(connection, scope)
       local data = scope:allocate(SIZE)
       ffi.fill(data:pointer(), SIZE, 65)
-      -- Without waiting for room, so that the scope can end at once.
-      assert(C.mr_connection_write_buffer(connection.handle, connection.slot, data) > 0)
-      moonring.sleep(0.02)
-      assert.is_true(moonring.stats().operations > 2)
-      return data
+      local sent = moonring.stats().bytes_sent
+      for _ = 1, TIMES do
+        -- Without waiting for room, so that the scope can end at once.
+        assert(C.mr_connection_write_buffer(connection.handle, connection.slot, data:seek(0)) > 0)
+      end
+      moonring.sleep(0.05)
+      assert.is_true(moonring.stats().bytes_sent - sent < (TIMES - 1) * SIZE)
     end
 
     it("the scope ends", function()
@@ -643,7 +652,7 @@ describe("iovecs", function()
   it("row 24: statistics tell what is held, by whom, and what finalizers caught", function()
     collectgarbage()
     local before = moonring.stats().memory
-    local one = buffer.allocate(50000)
+    local one = buffer.allocate(50000) -- luacheck: ignore
     local two = iovec.allocate(1000)
     local now = moonring.stats()
     assert.equal(before.lua_bytes + 51000, now.memory.lua_bytes)

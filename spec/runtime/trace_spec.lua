@@ -23,8 +23,8 @@ local function run(options, script)
   return text, tonumber(text:match("status (%d+)%s*$"))
 end
 
-local PRELUDE = [[local moonring, iovec, buffer, ffi = require "moonring", require "moonring.iovec", require "moonring.buffer", require "ffi"
-]]
+local PRELUDE = 'local moonring, iovec = require "moonring", require "moonring.iovec"; ' ..
+  'local buffer, ffi = require "moonring.buffer", require "ffi"\n'
 
 --- The report that begins with `headline`, or nil: up to the next report.
 local function report(text, headline)
@@ -44,7 +44,8 @@ local function assert_places(text, headline, places)
   local found = report(text, headline)
   assert(found, "no report '" .. headline .. "' in: " .. text)
   for label, line in pairs(places) do
-    assert(found:find("  " .. label .. "%s+script%.lua:" .. line .. "%f[%D]"), label .. " at line " .. line .. " in: " .. found)
+    local wanted = "  " .. label .. "%s+script%.lua:" .. line .. "%f[%D]"
+    assert(found:find(wanted), label .. " at line " .. line .. " in: " .. found)
   end
 end
 
@@ -227,7 +228,8 @@ iovec.release_list(held)
 local again = iovec.allocate(1048576)
 print("again", again ~= nil)
 again:release()]])
-    assert.matches("churned\ttrue\nheld\ttrue\tENOMEM\tiovec.allocate: 1048576 bytes: ENOMEM[^\n]*\nbuffer\tfalse\tENOMEM\nagain\ttrue\nstatus 0", text)
+    assert.matches("churned\ttrue\nheld\ttrue\tENOMEM\tiovec.allocate: 1048576 bytes: ENOMEM", text)
+    assert.matches("\nbuffer\tfalse\tENOMEM\nagain\ttrue\nstatus 0", text)
   end)
 
   it("readers pause while there is no memory, and go on when there is", function()
