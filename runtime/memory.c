@@ -14,6 +14,7 @@
 enum { DECAY_NS = 500000000 };
 
 _Thread_local char mr_thread_mark;
+_Thread_local mr_memory *mr_own_memory;
 
 int mr_memory_create(uint64_t limit_bytes, mr_memory **out) {
   mr_memory *memory = calloc(1, sizeof *memory);
@@ -114,6 +115,8 @@ int64_t mr_memory_destroy(mr_memory *memory) {
   pthread_mutex_lock(&memory->lock);
   memory->orphaned = 1;
   __atomic_store_n(&memory->thread, NULL, __ATOMIC_RELAXED);
+  if (mr_own_memory == memory)
+    mr_own_memory = NULL;
   end_all(memory, homecomers_take(memory)); /* from now on, nobody adds to the lists */
   int64_t held = (int64_t)memory->iovec_count;
   pthread_mutex_unlock(&memory->lock);

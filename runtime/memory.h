@@ -11,6 +11,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <string.h>
 
 #include "poison.h"
 #include "trace_internal.h"
@@ -30,7 +31,7 @@ struct mr_reference {
   mr_reference *next_free;
   uint32_t generation; /* never 0 while in use */
   uint32_t capacity;
-  uint32_t special;    /* REFERENCE_... */
+  uint32_t special;    /* REFERENCE_...; 0 while the record is free */
   uint32_t holders;    /* of a root */
   mr_reference *root;  /* SHARED: the record that counts the allocation's references */
   mr_trace_note *note; /* of this owner and the ones before */
@@ -43,11 +44,17 @@ typedef struct mr_homecoming {
   uint32_t generation;
 } mr_homecoming;
 
+typedef uint64_t mr_usage __attribute__((vector_size(16)));
+
 struct mr_memory {
-  const void *thread; /* see mr_thread_self; NULL once orphaned */
-  uint64_t iovec_count;
-  mr_reference *references; /* free records; lies between the counters because a vector load of both would stall */
-  uint64_t iovec_bytes;
+  const void *thread;       /* see mr_thread_self; NULL once orphaned */
+  mr_reference *references; /* free records */
+  union {
+    mr_usage usage; /* for the fast paths: both in one load and one store */
+    struct {
+      uint64_t iovec_count, iovec_bytes;
+    };
+  };
   mr_chunk *open[MR_CLASS_UNIT + 1];
   uint64_t allocations;
   mr_memory_account account;
@@ -78,6 +85,13 @@ static inline const void *mr_thread_self(void) {
 #endif
 }
 
+/*
+ * The memory of this thread that was used last, NULL for none. The fast paths of clone and release take its address from
+ * here and only compare the one that the record leads to: the processor then need not wait for three dependent loads before it
+ * knows where the counters are, which was half of their time.
+ */
+extern _Thread_local mr_memory *mr_own_memory __attribute__((tls_model("initial-exec")));
+
 static inline int mr_is_own(const mr_memory *memory) {
   return __builtin_expect(__atomic_load_n(&memory->thread, __ATOMIC_RELAXED) == mr_thread_self(), 1);
 }
@@ -100,7 +114,10 @@ int mr_memory_enter_slowly(mr_memory *memory);
 void mr_memory_leave_slowly(mr_memory *memory);
 
 static inline int mr_memory_enter(mr_memory *memory) {
-  return mr_is_own(memory) ? 0 : mr_memory_enter_slowly(memory);
+  if (!mr_is_own(memory))
+    return mr_memory_enter_slowly(memory);
+  mr_own_memory = memory;
+  return 0;
 }
 
 static inline void mr_memory_leave(mr_memory *memory, int entered) {
@@ -166,21 +183,24 @@ static inline void mr_reference_give(mr_memory *memory, mr_reference *reference)
   memory->references = reference;
 }
 
+_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__ &&
+                   offsetof(mr_iovec, capacity) == offsetof(mr_iovec, length) + 4 &&
+                   offsetof(mr_iovec, flags) == offsetof(mr_iovec, generation) + 4,
+               "mr_reference_fill writes pairs of fields");
+
 /* Fills *out with a new reference, by a record just taken, to `capacity` bytes of chunk at data. */
 static inline void mr_reference_fill(mr_memory *memory, mr_reference *reference, mr_chunk *chunk, uint8_t *data,
                                      uint32_t capacity, uint32_t flags, mr_iovec *out) {
   reference->chunk = chunk;
   reference->capacity = capacity;
-  reference->special = 0;
   chunk->holders++;
-  memory->iovec_count++;
-  memory->iovec_bytes += capacity;
+  memory->usage += (mr_usage){1, capacity};
   out->data = data;
   out->reference = reference;
-  out->length = capacity;
-  out->capacity = capacity;
-  out->generation = reference->generation;
-  out->flags = flags;
+  /* Two fields at a time: it is the number of stores that bounds a clone. */
+  uint64_t lengths = (uint64_t)capacity << 32 | capacity, rest = (uint64_t)flags << 32 | reference->generation;
+  memcpy(&out->length, &lengths, sizeof lengths);
+  memcpy(&out->generation, &rest, sizeof rest);
 }
 
 /* The same with a record of the memory's. Result: 0 or -ENOMEM. */

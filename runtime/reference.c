@@ -66,13 +66,14 @@ void mr_references_to_store(mr_reference *list) {
 
 int mr_references_refill(mr_memory *memory) {
   memory->references = mr_references_from_store();
+  for (mr_reference *each = memory->references; each; each = each->next_free)
+    each->special = 0; /* what was SHARED in another thread */
   return memory->references ? 0 : -ENOMEM;
 }
 
 static inline void reference_end_plain(mr_memory *memory, mr_reference *reference) {
   mr_chunk *chunk = reference->chunk;
-  memory->iovec_count--;
-  memory->iovec_bytes -= reference->capacity;
+  memory->usage -= (mr_usage){1, reference->capacity};
   mr_reference_give(memory, reference);
   mr_chunk_drop(memory, chunk);
 }
@@ -83,6 +84,7 @@ void mr_reference_end(mr_memory *memory, mr_reference *reference) {
     memory->account.lua_bytes -= reference->capacity;
   if ((special & REFERENCE_NOTED) && mr_trace_released(memory, reference, "mr_iovec_release"))
     reference->chunk->holders++; /* the quarantine's */
+  reference->special = 0;
   reference_end_plain(memory, reference);
 }
 
@@ -126,6 +128,7 @@ MR_COLD static int release_special(mr_iovec *iovec, uint8_t *data) {
       mr_trace_thread(iovec, "mr_iovec_release");
     return mr_foreign_release(memory, reference, iovec->generation);
   }
+  mr_own_memory = memory;
   if ((special & REFERENCE_RESERVED) && !(special & REFERENCE_NOTED))
     mr_chunk_give_back(memory, reference->chunk, data, data + reference->capacity);
   mr_reference_end(memory, reference);
@@ -137,9 +140,9 @@ int mr_iovec_release(mr_iovec *iovec) {
   if (__builtin_expect(!reference, 0) || !mr_generation_is(reference, iovec->generation))
     return release_stale(iovec);
   uint8_t *data = iovec->data;
-  mr_memory *memory = reference->chunk->memory;
+  mr_memory *memory = mr_own_memory;
   iovec_empty(iovec);
-  if (__builtin_expect(reference->special, 0) || !mr_is_own(memory))
+  if (__builtin_expect(reference->special || reference->chunk->memory != memory, 0))
     return release_special(iovec, data);
   reference_end_plain(memory, reference);
   return 0;
@@ -207,8 +210,8 @@ static inline int clone_segment(mr_iovec *target, const mr_iovec *source, uint32
       __builtin_expect(offset > source->length || length > source->length - offset, 0))
     return clone_special(target, source, offset, length);
   mr_chunk *chunk = reference->chunk;
-  mr_memory *memory = chunk->memory;
-  if (!mr_is_own(memory) || __builtin_expect(!memory->references, 0))
+  mr_memory *memory = mr_own_memory;
+  if (__builtin_expect(chunk->memory != memory || !memory->references, 0))
     return clone_special(target, source, offset, length);
   mr_reference *made = memory->references; /* here and not by a call, so that this path needs no stack frame */
   memory->references = made->next_free;

@@ -62,7 +62,7 @@ static mr_reference *cache_take(void) {
   return reference;
 }
 
-/* The record's generation has been raised already. */
+/* The record's generation has been raised already. It stays marked as SHARED, for whoever is about to release a copy now. */
 static void cache_give(mr_reference *reference) {
   if (__atomic_load_n(&reference->generation, __ATOMIC_RELAXED) == 0)
     return;
@@ -103,6 +103,7 @@ void mr_shared_end(mr_memory *memory, mr_reference *root) {
   int kept = (root->special & REFERENCE_NOTED) && mr_trace_released(memory, root, NULL);
   memory->iovec_count--;
   memory->iovec_bytes -= root->capacity;
+  root->special = 0;
   mr_reference_give(memory, root);
   if (!kept)
     mr_chunk_drop(memory, chunk);
