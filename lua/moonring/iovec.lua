@@ -1,8 +1,8 @@
--- moonring.iovec: counted slices of native memory, as C has them. See runtime/iovec.h for the model and docs/memory.md for its use.
+-- moonring.iovec: counted slices of native memory, as C has them; runtime/iovec.h has the model, docs/memory.md the use.
 --
 -- An iovec object owns one reference. Release it, or give it to a scope (scope:own); what is forgotten is released by a
--- finalizer and counted as a leak. Misuse is raised ("closed" for what was released or moved, "argument", "busy"); memory that
--- is not there is returned as nil, message, "ENOMEM".
+-- finalizer and counted as a leak. Misuse is raised ("closed" for what was released or moved, "argument", "busy"); memory
+-- that is not there is returned as nil, message, "ENOMEM".
 
 local native = require "moonring.native"
 local errors = require "moonring.errors"
@@ -121,7 +121,7 @@ function Iovec:close()
   if C.mr_iovec_holders(self) > 0 then self:release() end
 end
 
---- Ends a reservation: keeps its first `length` bytes (default: those set by set_length), gives the rest back. Returns the iovec.
+--- Ends a reservation: keeps its first `length` bytes (default: those set by set_length), gives the rest back.
 ---@param length? integer
 ---@return moonring.Iovec
 function Iovec:commit(length)
@@ -261,8 +261,8 @@ function M.release_list(list)
   end
 end
 
---- An iovec over a string, or over `length` bytes at the start of a cdata, neither of which is copied: it is kept alive until the last
---- reference is gone. Those to a string are read-only.
+--- An iovec over a string, or over `length` bytes at the start of a cdata. Neither is copied: it is kept alive until the
+--- last reference is gone. Those to a string are read-only.
 ---@param source string|ffi.cdata*
 ---@param length? integer bytes; of a string: all of it
 ---@return moonring.Iovec? iovec

@@ -86,8 +86,8 @@ end
 
 local iovecs_held = ffi.new("int64_t[1]")
 
---- Ends the loop: what is in flight is cancelled and waited for. Returns the operations that the kernel would not give back, and
---- the iovecs that were still held.
+--- Ends the loop: what is in flight is cancelled and waited for. Returns the operations that the kernel would not give
+--- back, and the iovecs that were still held.
 function M.close()
   if not handle then return 0, 0 end
   local loop = handle

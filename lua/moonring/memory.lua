@@ -1,8 +1,8 @@
 -- moonring.memory: the loop's native memory and Lua's collector. Internal.
 --
--- The collector sees some 50 bytes of a buffer that holds 64 KiB. So C counts the bytes that Lua objects hold, and whoever makes
--- such an object calls pay(): when the count has grown by MR_COLLECT_BYTES, or by half, since the last collection, a full one
--- runs. A full one, because only its end frees anything, and because it is the cheapest per byte (docs/memory.md).
+-- The collector sees some 50 bytes of a buffer that holds 64 KiB. So C counts the bytes that Lua objects hold, and whoever
+-- makes such an object calls pay(): when the count has grown by MR_COLLECT_BYTES, or by half, since the last collection, a
+-- full one runs. A full one, because only its end frees anything, and because that is the cheapest per byte.
 --
 -- What Lua lends to C (strings behind wrapped iovecs) is anchored here until C says that nobody needs it.
 

@@ -21,6 +21,27 @@ local function build(name, flags)
 end
 
 describe("iovecs and threads", function()
+  it("row 18, traced: the line in C that uses a LOCAL iovec on a wrong thread is named", function()
+    local program = build("traced", "-rdynamic")
+    local _, text = run("MOONRING_TRACE=iovec " .. program .. " local")
+    local frames = text:match("LOCAL iovec used on a thread [^\n]*\n  fault [^\n]*mr_iovec_clone\n +C:([^\n]+)")
+    assert(frames, text)
+    local lines, places = {}, {}
+    for line in io.lines("spec/runtime/iovec_threads.c") do
+      lines[#lines + 1] = line
+    end
+    for offset in frames:gmatch("traced%+(0x%x+)") do
+      local _, place = run(("addr2line -e %s %s"):format(program, offset))
+      places[#places + 1] = place
+      local number = tonumber(place:match("iovec_threads%.c:(%d+)"))
+      -- A frame is where the call returns to: its line or the next.
+      for back = 0, number and 1 or -1 do
+        if lines[number - back]:find("mr_iovec_clone%(&other, &self%->mine%)") then return end
+      end
+    end
+    error("other lines were found: " .. table.concat(places))
+  end)
+
   teardown(function()
     if directory then run("rm -r " .. directory) end
   end)
