@@ -9,10 +9,10 @@
  */
 #include <errno.h>
 #include <pthread.h>
-#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "moonring.h"
 
@@ -89,7 +89,7 @@ static void shared(void) {
   start(clone_and_release, workers);
   /* Not joined yet: that would order everything, and hide it when the counting doesn't. */
   while (statistics(memory).iovec_count) {
-    sched_yield();
+    usleep(500);
     mr_memory_tick(memory, 1);
   }
   CHECK(mr_iovec_alloc(memory, 64, 0, 1, 0, &source) == 1);
