@@ -71,8 +71,9 @@ int mr_buffer_adopt(mr_buffer *buffer, mr_iovec *iovec) {
     return error;
   buffer->data_ = memory.data;
   buffer->limit_ = buffer->capacity_ = (int32_t)memory.length;
-  buffer->flags_ = MR_BUFFER_OPEN;
+  buffer->flags_ = MR_BUFFER_OPEN | (memory.flags & MR_IOVEC_READONLY ? MR_BUFFER_READONLY : 0);
   buffer->memory_ = memory;
+  mr_iovec_hold(&buffer->memory_);
   return 0;
 }
 
@@ -139,6 +140,7 @@ int mr_buffer_slice_part(mr_buffer *target, mr_buffer *source, uint32_t length) 
   made.limit_ = made.capacity_ = (int32_t)length;
   made.flags_ = source->flags_;
   *target = made;
+  mr_iovec_hold(&target->memory_);
   return 0;
 }
 
@@ -154,8 +156,21 @@ void mr_buffer_move(mr_buffer *target, mr_buffer *source) {
 }
 
 void mr_buffer_release(mr_buffer *buffer) {
-  mr_iovec_release(&buffer->memory_);
-  if (buffer->mapping_)
-    mapping_release(buffer->mapping_);
+  mr_iovec memory = buffer->memory_;
+  if (buffer->flags_ & MR_BUFFER_OPEN) {
+    mr_iovec_release(&memory);
+    if (buffer->mapping_)
+      mapping_release(buffer->mapping_);
+  }
+  *buffer = (mr_buffer){0};
+  buffer->memory_ = memory; /* stale: by it, trace mode knows what the buffer was */
+}
+
+void mr_buffer_finalize(mr_buffer *buffer) {
+  if (buffer->flags_ & MR_BUFFER_OPEN) {
+    mr_iovec_finalize(&buffer->memory_);
+    if (buffer->mapping_)
+      mapping_release(buffer->mapping_);
+  }
   *buffer = (mr_buffer){0};
 }

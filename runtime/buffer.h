@@ -71,8 +71,11 @@ MR_API int mr_buffer_slice(mr_buffer *target, mr_buffer *source);
 /* Makes *target what *source is and *source closed. What target held before is not looked at. */
 MR_API void mr_buffer_move(mr_buffer *target, mr_buffer *source);
 
-/* Drops the memory; the buffer is closed and empty afterwards. Safe to repeat, and as a finalizer. */
+/* Drops the memory; the buffer is closed and empty afterwards. Safe to repeat. */
 MR_API void mr_buffer_release(mr_buffer *buffer);
+
+/* What stands behind a buffer that Lua forgets: releases it and counts that. Never fails. */
+MR_API void mr_buffer_finalize(mr_buffer *buffer);
 
 #ifndef MR_CDEF
 _Static_assert(sizeof(mr_buffer) == 64, "a buffer is one cache line");

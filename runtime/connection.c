@@ -142,7 +142,7 @@ void mr_connection_finish(mr_loop *loop, mr_connection *connection) {
     loop->flushing--;
   connection->state = CONNECTION_CLOSED;
   mr_queue_clear(loop, &connection->input);
-  mr_iovec_release(&connection->reserved);
+  mr_iovec_drop(&connection->reserved);
   /* What the kernel is sending from stays until its completion; mr_connections_recycle drops it. */
   if (!connection->sending)
     mr_queue_clear(loop, &connection->output);

@@ -6,6 +6,9 @@
 
 #include "moonring.h"
 
+/* Releases what the iovec holds, if anything, and leaves it all zero. For owners who may have handed it on. */
+void mr_iovec_drop(mr_iovec *iovec);
+
 /*
  * Glues next to the end of iovec when it follows it directly in the same chunk: one reference then stands for both and next is
  * empty. Result: 1, or 0 with nothing changed.
@@ -24,5 +27,9 @@ void mr_iovec_grow(mr_iovec *iovec, uint32_t length);
  * reference to its bytes. Result: 0, -EINVAL when it is shorter, -ESTALE.
  */
 int mr_iovec_trim(mr_iovec *iovec, uint32_t length);
+
+/* What the loop has to tell Lua about its memory: anchors to drop, or an allocation refused since the last call. */
+enum { MR_MEMORY_ANCHORS = 1, MR_MEMORY_PRESSURE = 2 };
+int mr_memory_news(mr_memory *memory);
 
 #endif

@@ -15,7 +15,11 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { DEFAULT_SUBMISSIONS = 512, DEFAULT_COMPLETIONS = 16384 };
+enum {
+  DEFAULT_SUBMISSIONS = 512,
+  DEFAULT_COMPLETIONS = 16384,
+  STARVING_RETRY_NS = 10000000, /* how often receivers without memory try again, and Lua is asked to collect */
+};
 
 static void clock_read(mr_loop *loop) {
   struct timespec time;
@@ -159,8 +163,28 @@ static int64_t earlier(int64_t left, int64_t right) {
   return right < 0 || left < right ? left : right;
 }
 
+/* Tells Lua what only it can do for the memory. */
+static void memory_news(mr_loop *loop) {
+  int news = mr_memory_news(loop->memory);
+  if (news & MR_MEMORY_PRESSURE) {
+    if (loop->now - loop->pressure_told < STARVING_RETRY_NS)
+      news &= ~MR_MEMORY_PRESSURE;
+    else
+      loop->pressure_told = loop->now;
+  }
+  if (news)
+    mr_event_push(loop, MR_EVENT_MEMORY, 0, (news & MR_MEMORY_PRESSURE) != 0);
+}
+
+/* How long the loop may sleep for its memory's sake. */
+static int64_t memory_wait(mr_loop *loop) {
+  int64_t wait = mr_memory_tick(loop->memory, loop->now);
+  return mr_receive_starving(loop) ? earlier(wait, STARVING_RETRY_NS) : wait;
+}
+
 int mr_loop_turn(mr_loop *loop, double timeout) {
   loop->statistics.turns++;
+  mr_trace_place(NULL); /* Lua is not running; what happens now is the loop's doing */
   mr_timers_recycle(loop);
   loop->event_count = 0;
   mr_connections_recycle(loop);
@@ -169,11 +193,12 @@ int mr_loop_turn(mr_loop *loop, double timeout) {
     clock_read(loop);
   int64_t end = wait_ns < 0 ? -1 : loop->now + wait_ns;
   for (;;) {
-    int64_t wait = earlier(wait_ns, mr_timers_next(loop));
+    int64_t wait = earlier(earlier(wait_ns, mr_timers_next(loop)), memory_wait(loop));
     int error = step(loop, wait != 0, wait);
     if (error)
       return error;
     mr_timers_expire(loop);
+    memory_news(loop);
     if (loop->event_count)
       return loop->event_count;
     if (end >= 0) {
@@ -218,6 +243,13 @@ static void free_blocks(void *first) {
 }
 
 int mr_loop_destroy(mr_loop *loop, double timeout) {
+  int64_t iovecs_held;
+  return mr_loop_finish(loop, timeout, &iovecs_held);
+}
+
+int mr_loop_finish(mr_loop *loop, double timeout, int64_t *iovecs_held) {
+  *iovecs_held = 0;
+  mr_trace_place(NULL);
   living_remove(loop);
   loop->ending = 1;
   loop->event_count = 0; /* nobody will look at them */
@@ -245,7 +277,7 @@ int mr_loop_destroy(mr_loop *loop, double timeout) {
     free(loop->listeners[i]);
   free_blocks(loop->piece_blocks);
   mr_timers_destroy(loop);
-  mr_memory_destroy(loop->memory);
+  *iovecs_held = mr_memory_destroy(loop->memory);
   free(loop->messages);
   free(loop);
   return 0;

@@ -20,7 +20,8 @@ typedef enum mr_event_kind {
   MR_EVENT_READABLE,  /* slot: a connection whose reader was told to wait */
   MR_EVENT_WRITABLE,  /* slot: a connection whose writer was told to wait */
   MR_EVENT_TIMER,     /* slot: a timer that has fired; the number is free with the next turn */
-  MR_EVENT_SIGNAL     /* result: the signal's number */
+  MR_EVENT_SIGNAL,    /* result: the signal's number */
+  MR_EVENT_MEMORY     /* anchors wait for mr_memory_anchors_released; result 1: memory is short, too: collect */
 } mr_event_kind;
 
 typedef struct mr_event {
@@ -95,6 +96,9 @@ MR_API void mr_loop_explain(int error, char *text, size_t size);
  * purpose), normally 0.
  */
 MR_API int mr_loop_destroy(mr_loop *loop, double timeout);
+
+/* The same, telling also how many iovecs were still held when its memory ended. */
+MR_API int mr_loop_finish(mr_loop *loop, double timeout, int64_t *iovecs_held);
 
 /*
  * One turn: submits, waits, completes. Waits at most `timeout` seconds for the first event, 0: not at all, negative: as long as

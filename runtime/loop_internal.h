@@ -141,7 +141,8 @@ struct mr_loop {
   mr_loop_options options;
   mr_event events[EVENTS_MAX + EVENTS_SPARE];
   int event_count;
-  int64_t now; /* ns, monotonic */
+  int64_t now;           /* ns, monotonic */
+  int64_t pressure_told; /* when Lua last heard that memory is short */
   mr_timers timers;
   mr_receive_ring receive;
   mr_connection *connections[BLOCKS_MAX]; /* blocks of SLOTS_PER_BLOCK */
@@ -194,6 +195,7 @@ int mr_receive_ring_open(mr_loop *loop);
 void mr_receive_ring_close(mr_loop *loop);
 void mr_receive_prepare(mr_loop *loop); /* before each submission: fills the ring up and arms who waited for it */
 void mr_receive_arm(mr_loop *loop, mr_connection *connection);
+int mr_receive_starving(const mr_loop *loop); /* whether receivers wait for memory that was not there */
 /* Books the buffer that was used, then tells the connection; NULL when it is not the one that asked any more. */
 void mr_receive_complete(mr_loop *loop, mr_connection *connection, const mr_completion *done);
 

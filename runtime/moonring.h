@@ -31,6 +31,8 @@ MR_API const char *mr_error_text(int error);
 
 #include "iovec.h"
 
+#include "trace.h"
+
 #include "buffer.h"
 
 #include "bytes.h"

@@ -67,7 +67,7 @@ void mr_queue_drop_first(mr_loop *loop, mr_queue *queue) {
   queue->first = piece->next;
   if (!queue->first)
     queue->last = NULL;
-  mr_iovec_release(&piece->iovec);
+  mr_iovec_drop(&piece->iovec);
   piece->next = loop->free_pieces;
   loop->free_pieces = piece;
 }
@@ -255,7 +255,7 @@ double mr_connection_write_bytes(mr_loop *loop, int slot, const uint8_t *data, u
       length -= parts[i].length;
       double queued = output_append(loop, connection, &parts[i]);
       if (queued < 0) {
-        mr_iovec_release(&parts[1]);
+        mr_iovec_drop(&parts[1]);
         return queued;
       }
     }
@@ -288,7 +288,7 @@ double mr_connection_write_buffer(mr_loop *loop, int slot, mr_buffer *buffer) {
 uint8_t *mr_connection_reserve(mr_loop *loop, int slot, uint32_t length) {
   mr_connection *connection = mr_connection_at(loop, slot);
   connection->reserved_bytes = 0;
-  mr_iovec_release(&connection->reserved);
+  mr_iovec_drop(&connection->reserved);
   if (write_check(connection))
     return NULL;
   uint8_t *room = connection->output.last ? mr_iovec_room(&connection->output.last->iovec, length) : NULL;
@@ -309,7 +309,7 @@ double mr_connection_commit(mr_loop *loop, int slot, uint32_t used) {
     error = -EINVAL;
   connection->reserved_bytes = 0;
   if (error || !used) {
-    mr_iovec_release(&connection->reserved);
+    mr_iovec_drop(&connection->reserved);
     return error ? error : (double)connection->output.bytes;
   }
   if (connection->reserved.reference) {

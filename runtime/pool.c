@@ -29,13 +29,15 @@ struct mr_pool {
   int destroyed;
   int64_t max_bytes, idle_bytes;
   int64_t acquired, made, released; /* since the start */
+  mr_pool *previous, *next;         /* among all pools */
 };
 
 /* Free records without memory, of all pools of all threads. */
 static struct {
   pthread_mutex_t lock;
   mr_record *free;
-  struct record_block *blocks; /* keeps them reachable for the leak checker */
+  struct record_block *blocks;
+  mr_pool *pools; /* what only Lua's memory refers to looks leaked to a checker when a process just exits */
 } store = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
 typedef struct record_block {
@@ -111,8 +113,26 @@ mr_pool *mr_pool_create(uint32_t size, double max_bytes) {
   if (pool) {
     pool->size = size;
     pool->max_bytes = max_bytes < (double)INT64_MAX / 2 ? (int64_t)max_bytes : INT64_MAX / 2;
+    pthread_mutex_lock(&store.lock);
+    pool->next = store.pools;
+    if (pool->next)
+      pool->next->previous = pool;
+    store.pools = pool;
+    pthread_mutex_unlock(&store.lock);
   }
   return pool;
+}
+
+static void pool_free(mr_pool *pool) {
+  pthread_mutex_lock(&store.lock);
+  if (pool->previous)
+    pool->previous->next = pool->next;
+  else
+    store.pools = pool->next;
+  if (pool->next)
+    pool->next->previous = pool->previous;
+  pthread_mutex_unlock(&store.lock);
+  free(pool);
 }
 
 void mr_pool_destroy(mr_pool *pool) {
@@ -123,6 +143,7 @@ void mr_pool_destroy(mr_pool *pool) {
     while (pool->idle[i]) {
       mr_record *record = pool->idle[i];
       pool->idle[i] = record->next_free;
+      record->buffer.flags_ = MR_BUFFER_OPEN; /* idle ones are closed for their old holders */
       mr_buffer_release(&record->buffer);
       record_to_store(record);
     }
@@ -132,7 +153,7 @@ void mr_pool_destroy(mr_pool *pool) {
     record_to_store(record);
   }
   if (pool->acquired == pool->released)
-    free(pool);
+    pool_free(pool);
 }
 
 static mr_lease *lend(mr_record *record, uint32_t size) {
@@ -205,7 +226,7 @@ void mr_lease_release(mr_lease *lease) {
     pool->bare = record;
   }
   if (pool->destroyed && pool->acquired == pool->released)
-    free(pool);
+    pool_free(pool);
 }
 
 void mr_pool_statistics_get(const mr_pool *pool, mr_pool_statistics *out) {

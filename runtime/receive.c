@@ -101,6 +101,10 @@ void mr_receive_prepare(mr_loop *loop) {
   }
 }
 
+int mr_receive_starving(const mr_loop *loop) {
+  return loop->receive.missing && loop->receive.parked_first;
+}
+
 static void park(mr_loop *loop, mr_connection *connection) {
   if (connection->receive_parked)
     return;
@@ -173,6 +177,8 @@ void mr_receive_complete(mr_loop *loop, mr_connection *connection, const mr_comp
   }
   if (slice.reference) {
     deliver(loop, connection, &slice);
+  } else if (done->result > 0) {
+    connection->receive_error = -ENOMEM; /* no record for the slice: bytes are lost, so the stream is over */
   } else if (done->result == 0) {
     connection->end_of_stream = 1;
   } else if (done->result == -ENOBUFS) {

@@ -6,7 +6,10 @@
  * come from units that are split into equal parts with a mask of their own. All bookkeeping lies outside the mapping: a
  * handler that writes past its slice can hurt bytes, not the allocator.
  *
- * A wholly free slab is kept when it is the only one, so that a service around its working point doesn't map and unmap.
+ * Memory goes back to the system by decay: what was free at two looks in a row, and not used between them, is given back. So a
+ * service around its working point neither maps nor faults, and one that has gone quiet shrinks to what is held. Only
+ * beyond a few free slabs is one unmapped at once. A small holder that pins a slab pins its own page of it: the free rest is
+ * handed back by madvise.
  */
 #include "slab.h"
 
@@ -19,7 +22,7 @@
 
 const uint32_t mr_chunk_sizes[MR_CLASS_UNIT + 1] = {4096, 16384, MR_CHUNK_BYTES};
 
-enum { DESCRIPTORS_PER_BLOCK = 128, FREE_SLABS_KEPT = 1 };
+enum { DESCRIPTORS_PER_BLOCK = 128, FREE_SLABS_KEPT = 4 };
 
 typedef struct descriptor_block {
   struct descriptor_block *next;
@@ -76,7 +79,7 @@ static mr_slab *slab_add(mr_slabs *slabs) {
   MR_POISON(slab->base, MR_SLAB_BYTES);
   slab->free = UINT64_MAX;
   for (int i = 0; i < MR_UNITS_PER_SLAB; i++)
-    slab->units[i].slab = slab;
+    slab->units[i] = (mr_unit){.slab = slab, .class = MR_CLASS_COUNT};
   slab->next = slabs->slabs;
   if (slab->next)
     slab->next->previous = slab;
@@ -97,6 +100,7 @@ static void slab_remove(mr_slabs *slabs, mr_slab *slab) {
     slab->next->previous = slab->previous;
   slabs->slab_count--;
   slabs->free_slab_count--;
+  slabs->dirty_units -= (uint64_t)__builtin_popcountll(slab->dirty);
   MR_UNPOISON(slab->base, MR_SLAB_BYTES);
   munmap(slab->base, MR_SLAB_BYTES);
   free(slab);
@@ -133,13 +137,20 @@ static mr_unit *units_take(mr_slabs *slabs, unsigned count, unsigned step) {
   }
   if (slab->free == UINT64_MAX)
     slabs->free_slab_count--;
-  slab->free &= ~(units_mask(count) << at);
+  uint64_t taken = units_mask(count) << at;
+  slabs->dirty_units -= (uint64_t)__builtin_popcountll(slab->dirty & taken);
+  slab->free &= ~taken;
+  slab->dirty &= ~taken;
+  slab->idle &= ~taken;
   return &slab->units[at];
 }
 
 static void units_give(mr_slabs *slabs, mr_unit *unit, unsigned count) {
   mr_slab *slab = unit->slab;
-  slab->free |= units_mask(count) << (unit - slab->units);
+  uint64_t given = units_mask(count) << (unit - slab->units);
+  slab->free |= given;
+  slab->dirty |= given;
+  slabs->dirty_units += count;
   if (slab->free != UINT64_MAX)
     return;
   slabs->free_slab_count++;
@@ -182,10 +193,15 @@ static int split_take(mr_slabs *slabs, mr_chunk *chunk, mr_chunk_class class) {
       return -ENOMEM;
     unit->class = (uint8_t) class;
     unit->free = split_full_mask(class);
+    unit->dirty = unit->idle = 0;
     split_link(slabs, unit);
   }
   int part = __builtin_ctz(unit->free);
-  unit->free &= (uint16_t)(unit->free - 1);
+  uint16_t taken = (uint16_t)(1u << part);
+  unit->free &= (uint16_t)~taken;
+  slabs->dirty_chunks -= (unit->dirty & taken) != 0;
+  unit->dirty &= (uint16_t)~taken;
+  unit->idle &= (uint16_t)~taken;
   if (!unit->free)
     split_unlink(slabs, unit);
   chunk->unit = unit;
@@ -198,9 +214,15 @@ static void split_give(mr_slabs *slabs, mr_chunk *chunk) {
   mr_unit *unit = chunk->unit;
   if (!unit->free)
     split_link(slabs, unit);
-  unit->free |= (uint16_t)(1u << ((size_t)(chunk->base - unit_base(unit)) / chunk->size));
+  uint16_t given = (uint16_t)(1u << ((size_t)(chunk->base - unit_base(unit)) / chunk->size));
+  unit->free |= given;
+  unit->dirty |= given;
+  slabs->dirty_chunks++;
   if (unit->free == split_full_mask((mr_chunk_class)chunk->class)) {
     split_unlink(slabs, unit);
+    slabs->dirty_chunks -= (uint64_t)__builtin_popcount(unit->dirty);
+    unit->dirty = unit->idle = 0;
+    unit->class = MR_CLASS_COUNT;
     units_give(slabs, unit, 1);
   }
 }
@@ -218,6 +240,7 @@ int mr_chunk_acquire(mr_slabs *slabs, mr_memory *memory, mr_chunk_class class, u
     unsigned step = alignment > MR_CHUNK_BYTES ? alignment / MR_CHUNK_BYTES : 1;
     chunk->unit = units_take(slabs, count, step);
     if (chunk->unit) {
+      chunk->unit->class = MR_CLASS_COUNT; /* not split */
       chunk->base = unit_base(chunk->unit);
       chunk->size = count * MR_CHUNK_BYTES;
     } else {
@@ -249,6 +272,67 @@ void mr_chunk_return(mr_slabs *slabs, mr_chunk *chunk) {
   else
     units_give(slabs, chunk->unit, chunk->size / MR_CHUNK_BYTES);
   descriptor_give(slabs, chunk);
+}
+
+mr_chunk *mr_chunk_foreign(mr_slabs *slabs, mr_memory *memory, uint8_t *data, uint32_t length) {
+  mr_chunk *chunk = descriptor_take(slabs);
+  if (chunk)
+    *chunk = (mr_chunk){.base = data, .memory = memory, .size = length, .offset = length, .class = MR_CLASS_FOREIGN};
+  return chunk;
+}
+
+void mr_chunk_forget(mr_slabs *slabs, mr_chunk *chunk) {
+  descriptor_give(slabs, chunk);
+}
+
+static void pages_give(uint8_t *base, size_t bytes) {
+  madvise(base, bytes, MADV_DONTNEED); /* refused: they stay resident, and that is all */
+}
+
+/* The chunks of split units that nobody has used since the last look. */
+static void split_decay(mr_slabs *slabs, mr_slab *slab) {
+  for (int i = 0; i < MR_UNITS_PER_SLAB; i++) {
+    mr_unit *unit = &slab->units[i];
+    if ((slab->free >> i & 1) || unit->class >= MR_CLASS_UNIT || !unit->dirty)
+      continue;
+    for (unsigned due = unit->dirty & unit->idle; due; due &= due - 1) {
+      unsigned part = (unsigned)__builtin_ctz(due);
+      pages_give(unit_base(unit) + (size_t)part * mr_chunk_sizes[unit->class], mr_chunk_sizes[unit->class]);
+      unit->dirty &= (uint16_t) ~(1u << part);
+      slabs->dirty_chunks--;
+    }
+    unit->idle = unit->dirty;
+  }
+}
+
+static void slab_decay(mr_slabs *slabs, mr_slab *slab) {
+  uint64_t due = slab->dirty & slab->idle;
+  while (due) {
+    int first = __builtin_ctzll(due);
+    uint64_t rest = ~(due >> first);
+    unsigned count = rest ? (unsigned)__builtin_ctzll(rest) : 64;
+    pages_give(slab->base + (size_t)first * MR_CHUNK_BYTES, (size_t)count * MR_CHUNK_BYTES);
+    uint64_t given = units_mask(count) << first;
+    due &= ~given;
+    slab->dirty &= ~given;
+    slabs->dirty_units -= count;
+  }
+  slab->idle = slab->free;
+}
+
+int mr_slabs_decay(mr_slabs *slabs) {
+  mr_slab *next;
+  for (mr_slab *slab = slabs->slabs; slab; slab = next) {
+    next = slab->next;
+    if (slab->idle == UINT64_MAX) {
+      slab_remove(slabs, slab);
+      continue;
+    }
+    if (slabs->dirty_chunks)
+      split_decay(slabs, slab);
+    slab_decay(slabs, slab);
+  }
+  return slabs->dirty_units || slabs->dirty_chunks || slabs->free_slab_count;
 }
 
 void mr_slabs_destroy(mr_slabs *slabs) {

@@ -1,5 +1,5 @@
 /*
- * slab.h - internal: slabs and the chunks carved from them. Used by iovec.c only.
+ * slab.h - internal: slabs and the chunks carved from them. Used by memory.c and iovec.c only.
  */
 #ifndef MR_SLAB_H
 #define MR_SLAB_H
@@ -18,10 +18,11 @@ _Static_assert(MR_UNITS_PER_SLAB == 64, "a slab's free units are one 64-bit mask
  * class that holds eight of it, so what it can pin is bounded by its own class.
  */
 typedef enum mr_chunk_class {
-  MR_CLASS_SMALL,  /* 4 KiB */
-  MR_CLASS_MEDIUM, /* 16 KiB */
-  MR_CLASS_UNIT,   /* 64 KiB */
-  MR_CLASS_RUN,    /* several units, one allocation */
+  MR_CLASS_SMALL,   /* 4 KiB */
+  MR_CLASS_MEDIUM,  /* 16 KiB */
+  MR_CLASS_UNIT,    /* 64 KiB */
+  MR_CLASS_RUN,     /* several units, one allocation */
+  MR_CLASS_FOREIGN, /* memory that something else owns: only the descriptor is ours */
   MR_CLASS_COUNT
 } mr_chunk_class;
 
@@ -35,6 +36,10 @@ struct mr_chunk {
   uint32_t holders; /* references into it */
   uint8_t class;
   uint8_t open; /* the memory allocates from it */
+  /* MR_CLASS_FOREIGN: who wants to know that the last holder is gone */
+  int32_t anchor;
+  mr_iovec_released *on_release;
+  void *context;
 };
 
 /* One 64 KiB piece of a slab. A split unit is carved into chunks of a smaller class. */
@@ -42,6 +47,7 @@ struct mr_unit {
   mr_slab *slab;
   mr_unit *previous, *next; /* among the memory's split units of this class with room */
   uint16_t free;            /* split units: one bit for each chunk that is free */
+  uint16_t dirty, idle;     /* split units: free and perhaps resident; and so at the last decay, too */
   uint8_t class;
 };
 
@@ -49,6 +55,7 @@ struct mr_slab {
   uint8_t *base;
   mr_slab *previous, *next; /* among the memory's slabs */
   uint64_t free;            /* one bit for each unit that is free */
+  uint64_t dirty, idle;     /* units that are free and perhaps resident; and that were so at the last decay, too */
   mr_unit units[MR_UNITS_PER_SLAB];
 };
 
@@ -61,6 +68,7 @@ typedef struct mr_slabs {
   uint64_t limit_bytes;
   uint64_t slab_count, slab_count_peak, free_slab_count;
   uint64_t chunk_count, chunk_bytes;
+  uint64_t dirty_units, dirty_chunks; /* free but perhaps resident: what decay is for */
 } mr_slabs;
 
 extern const uint32_t mr_chunk_sizes[MR_CLASS_UNIT + 1];
@@ -74,6 +82,16 @@ int mr_chunk_acquire(mr_slabs *slabs, mr_memory *memory, mr_chunk_class class, u
 
 /* Gives a chunk that nobody holds back to its slab. */
 void mr_chunk_return(mr_slabs *slabs, mr_chunk *chunk);
+
+/* A descriptor for memory of somebody else; the same two ends as acquire and return. NULL when there is no memory for it. */
+mr_chunk *mr_chunk_foreign(mr_slabs *slabs, mr_memory *memory, uint8_t *data, uint32_t length);
+void mr_chunk_forget(mr_slabs *slabs, mr_chunk *chunk);
+
+/*
+ * Gives back to the system what has been free since the last call: whole slabs are unmapped, of others the pages go. To be
+ * called at long intervals. Result: 1 when something is left for the next call.
+ */
+int mr_slabs_decay(mr_slabs *slabs);
 
 /* Unmaps everything. No chunk may be in use. */
 void mr_slabs_destroy(mr_slabs *slabs);

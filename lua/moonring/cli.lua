@@ -7,8 +7,10 @@ local native = require "moonring.native"
 local errors = require "moonring.errors"
 local task = require "moonring.task"
 local loop = require "moonring.loop"
+local memory = require "moonring.memory"
 require "moonring"
 require "moonring.net"
+local iovec_trace = require "moonring.trace"
 
 local C = native.C
 
@@ -17,9 +19,22 @@ usage: moonring [options] [script [args...]]
   -e code   run the code
   -v        print the version
   -h        print this help
+  --trace=iovec   report misuse of memory, with the lines at fault (also: MOONRING_TRACE=iovec)
+  --memory-limit=SIZE   bytes of native memory at the most, with K, M or G behind
+  --leaks=WHAT    what to do about memory still held at the end: report (default), fail, ignore
   --        stop handling options
 The script runs as a task: it may wait anywhere, and the process ends when its work ends.
 ]==]
+
+local factors = { [""] = 1, K = 1024, M = 1048576, G = 1073741824 }
+
+-- "64M" in bytes, or nil.
+local function size_of(text)
+  local digits, factor = text:match("^(%d+)([KMG]?)$")
+  return digits and tonumber(digits) * factors[factor]
+end
+
+local leak_policies = { report = true, fail = true, ignore = true }
 
 -- Splits the arguments as luajit does. Returns a table, or nil and a message.
 local function parse(arguments)
@@ -29,6 +44,16 @@ local function parse(arguments)
     if argument == "--" then
       i = i + 1
       break
+    elseif argument == "--trace=iovec" then
+      options.trace = true
+    elseif argument:find("^%-%-memory%-limit=") then
+      options.memory_limit = size_of(argument:sub(16))
+      if not options.memory_limit then return nil, "--memory-limit: a size such as 64M is needed" end
+    elseif argument:find("^%-%-leaks=") then
+      options.leaks = argument:sub(9)
+      if not leak_policies[options.leaks] then
+        return nil, ("--leaks: report, fail or ignore, not '%s'"):format(options.leaks)
+      end
     elseif argument == "-v" or argument == "-h" then
       options[argument:sub(2)] = true
     elseif argument:sub(1, 2) == "-e" then
@@ -101,29 +126,43 @@ local function watch_signals(root)
   end
 end
 
+-- Ends the loop. Memory that is held beyond it is told; what nobody reaches any more is collected first, so that it
+-- counts as caught by its finalizer and not as held. Returns whether the process shall fail for it.
+local function end_loop(policy)
+  if not loop.started then return false end
+  memory.handle()
+  if memory.held() > 0 then memory.collect() end
+  local _, held = loop.close()
+  if held == 0 or policy == "ignore" then return false end
+  io.stderr:write(("moonring: %d iovec%s still held at the end%s\n"):format(held, held == 1 and " is" or "s are",
+    C.mr_trace_enabled() ~= 0 and "" or "; --trace=iovec tells where they were made"))
+  return policy == "fail"
+end
+
 -- os.exit must not leave the kernel with operations on memory that is about to go.
-local function guard_exit()
+local function guard_exit(policy)
   local exit = os.exit
-  function os.exit(...) -- luacheck: ignore
-    loop.close()
-    exit(...)
+  function os.exit(status, ...) -- luacheck: ignore
+    local failed = end_loop(policy)
+    if failed and (status == nil or status == true or status == 0) then status = 1 end
+    exit(status, ...)
   end
 end
 
 local function run_main(options, chunks, arguments)
   io.stdout:setvbuf("line") -- a service's first line is waited for, also through a pipe
   local root = task.root(run_all, options, chunks, arguments)
-  guard_exit()
+  guard_exit(options.leaks)
   local signal_received = watch_signals(root)
   loop.run_until(root)
   local received = signal_received()
   local failure = root.failure
-  loop.close()
+  local leaked = end_loop(options.leaks)
   if received and (root.ok or errors.is(failure, "cancelled")) then
     io.stdout:flush()
     C.mr_signal_die(received)
   end
-  if root.ok then return 0 end
+  if root.ok then return leaked and 1 or 0 end
   report(failure, root)
   return 1
 end
@@ -144,6 +183,10 @@ return function(version, arguments)
     if options.v or options.h then return 0 end
     io.stderr:write("moonring: a script is needed\n", USAGE)
     return 1
+  end
+  if options.trace then iovec_trace.enable() end
+  if options.memory_limit then
+    loop.options = native.ffi.new("mr_loop_options", { memory_limit_bytes = options.memory_limit })
   end
   local chunks = {}
   for i, code in ipairs(options.code) do

@@ -6,6 +6,7 @@ local task = require "moonring.task"
 local loop = require "moonring.loop"
 local buffer = require "moonring.buffer"
 require "moonring.iovec"
+if native.C.mr_trace_enabled() ~= 0 then require "moonring.trace" end
 
 local C, ffi = native.C, native.ffi
 
@@ -66,6 +67,25 @@ function M.now()
   return C.mr_clock_now()
 end
 
+-- What tostring shows of stats(): one line each for the loop and its memory.
+local statistics_metatable = {
+  __tostring = function(self)
+    local lines = {}
+    for _, part in ipairs { self, self.memory } do
+      local names, words = {}, {}
+      for name, value in pairs(part) do
+        if type(value) == "number" then names[#names + 1] = name end
+      end
+      table.sort(names)
+      for i, name in ipairs(names) do
+        words[i] = ("%s=%.0f"):format(name, part[name])
+      end
+      lines[#lines + 1] = table.concat(words, " ")
+    end
+    return ("moonring.Statistics(%s)\n  memory(%s)"):format(lines[1], lines[2])
+  end,
+}
+
 local function copy_numbers(from, names)
   local out = {}
   for _, name in ipairs(names) do
@@ -76,6 +96,7 @@ end
 
 local memory_names = {
   "slab_count", "slab_bytes", "slab_bytes_peak", "chunk_count", "chunk_bytes", "iovec_count", "iovec_bytes", "allocations",
+  "lua_bytes", "leaks_caught", "refusals", "foreign_bytes", "stale_releases", "quarantine_bytes",
 }
 local loop_names = {
   "turns", "enters", "completions", "events", "accepted", "connections", "connections_peak", "listeners", "timers",
@@ -92,7 +113,7 @@ function M.stats()
   local out = copy_numbers(statistics, loop_names)
   out.memory = copy_numbers(statistics.memory, memory_names)
   out.tasks = task.count()
-  return out
+  return setmetatable(out, statistics_metatable)
 end
 
 --- Runs `fn(...)` as a task and the loop until it has ended; for programs that a stock luajit runs. Raises what the

@@ -16,6 +16,7 @@ local M = {
   sleepers = {}, -- by timer: the task that sleeps
   listeners = {}, -- by listener slot: the object whose accepted(slot_or_errno) takes new connections
   signals = {}, -- by number: a function
+  on_memory = function() end, -- moonring.memory's
 }
 local readers, writers, sleepers, listeners, signals = M.readers, M.writers, M.sleepers, M.listeners, M.signals
 
@@ -61,6 +62,8 @@ local function dispatch(events, count)
     elseif kind == C.MR_EVENT_SIGNAL then
       local handler = signals[event.result]
       if handler then handler(event.result) end
+    elseif kind == C.MR_EVENT_MEMORY then
+      M.on_memory(event.result)
     end
   end
 end
@@ -81,14 +84,17 @@ function M.run_until(root)
   end
 end
 
---- Ends the loop: what is in flight is cancelled and waited for. Returns the operations that the kernel would not
---- give back.
+local iovecs_held = ffi.new("int64_t[1]")
+
+--- Ends the loop: what is in flight is cancelled and waited for. Returns the operations that the kernel would not give
+--- back, and the iovecs that were still held.
 function M.close()
-  if not handle then return 0 end
+  if not handle then return 0, 0 end
   local loop = handle
   handle = nil
   M.started = false
-  return C.mr_loop_destroy(loop, 2)
+  local owed = C.mr_loop_finish(loop, 2, iovecs_held)
+  return owed, tonumber(iovecs_held[0])
 end
 
 return M

@@ -20,7 +20,8 @@ local M = {}
 
 ---@class moonring.Scope
 ---@field is_open boolean
--- The fields that are usually not set have their defaults here and on Task, where the first look behind the object finds them.
+-- The fields that are usually not set have their defaults here and on Task, where the first look behind the object
+-- finds them.
 local Scope = { __name = "moonring.Scope", is_open = true, reason = false, is_ending = false }
 Scope.__index = Scope
 
@@ -218,6 +219,7 @@ local function end_task(task, ok, failure)
   local parent = task.parent
   if not parent then return end
   disown(task)
+  if M.on_scope_end then M.on_scope_end(task) end
   if not ok and failure ~= parent.reason and not errors.is(failure, "cancelled") then
     if parent.on_failure then
       parent.on_failure(failure, task)
@@ -358,6 +360,7 @@ local function leave_scope(scope, ok, ...)
   local parent = scope.parent
   task.scope = parent ~= task and parent or nil
   disown(scope)
+  if M.on_scope_end then M.on_scope_end(scope, ...) end -- moonring.trace's
   if not closed_ok then error(failure, 0) end
   return ...
 end

@@ -1,5 +1,5 @@
--- What buffers cost beside C; run by scripts/bench/buffer. Each line is the best of several rounds, which alternate with
--- those of its reference. The bounds are the project's own; lines without one are for information.
+-- What buffers cost beside C; run by scripts/bench/buffer. Each line is the best of several rounds, which alternate
+-- with those of its reference. The bounds are the project's own; lines without one are for information.
 
 local buffer = require "moonring.buffer"
 local moonring = require "moonring"

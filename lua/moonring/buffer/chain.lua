@@ -200,8 +200,8 @@ end
 
 -- Gathering -----------------------------------------------------------------------------------------------------------
 
--- Copies `count` bytes from the offset on, which are there, to `to`. The walk begins at slice `index`, whose first byte has
--- the offset `base`.
+-- Copies `count` bytes from the offset on, which are there, to `to`. The walk begins at slice `index`, whose first
+-- byte has the offset `base`.
 local function gather(self, to, offset, count, index, base)
   index, base = index or self.first, base or 0
   while count > 0 do

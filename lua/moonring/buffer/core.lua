@@ -1,4 +1,5 @@
--- moonring.buffer.core: what the modules of the buffer share: its type, its checks, and who keeps memory alive. Internal.
+-- moonring.buffer.core: what the modules of the buffer share: its type, its checks, and who keeps memory alive.
+-- Internal.
 --
 -- Every check comes before every effect, so a call that raises has changed nothing. The fast path of a check is a
 -- comparison or two; the slow path finds out what is wrong and says it.

@@ -5,12 +5,12 @@
 -- released buffer has position = limit = capacity = 0, so the same check catches its use, and the slow path says
 -- "closed".
 --
--- Numbers are in network byte order; the names that end in _le are little-endian. The methods are spread over modules by
--- subject: numbers, search, text, arrays; chain, pool, struct and zlib are objects of their own.
+-- Numbers are in network byte order; the names that end in _le are little-endian. The methods are spread over modules
+-- by subject: numbers, search, text, arrays; chain, pool, struct and zlib are objects of their own.
 
 local native = require "moonring.native"
 local errors = require "moonring.errors"
-local loop = require "moonring.loop"
+local memory = require "moonring.memory"
 local core = require "moonring.buffer.core"
 
 local C, ffi = native.C, native.ffi
@@ -23,9 +23,11 @@ local buffer_type, anchors = core.type, core.anchors
 local OPEN, READONLY = tonumber(C.MR_BUFFER_OPEN), tonumber(C.MR_BUFFER_READONLY)
 local ANCHORED, HEAP = tonumber(C.MR_BUFFER_ANCHORED), tonumber(C.MR_BUFFER_HEAP)
 local CAPACITY_MAX = 2147483647
+local SLAB_BYTES = C.MR_SLAB_BYTES -- a longer buffer is a mapping of its own
 local HEAP_ALIGNMENT = 8 -- what the collector's memory has anyway
 
 local M = {
+  Buffer = core.Buffer, -- the methods, for moonring.trace
   -- Up to this many bytes, retain copies; above, it holds the memory itself.
   RETAIN_COPY_MAX = 2048,
 }
@@ -41,7 +43,7 @@ require "moonring.buffer.arrays"
 local function check_made(result, what)
   if result >= 0 then return end
   local _, message, code = errors.world(result, what)
-  errors.raise(result == -22 and "argument" or result == -12 and "memory" or code, "%s", message)
+  errors.raise(result == -22 and "argument" or code, "%s", message)
 end
 
 -- Makes *made a cursor over memory that belongs to the Lua object `anchor`.
@@ -54,44 +56,35 @@ local function show(anchor, address, capacity, flags)
   return made
 end
 
--- The collector sees the few bytes of a handle and not the memory behind it. So what has been forgotten is looked for when
--- so many bytes have been allocated and most of them are still held.
-local PRESSURE_BYTES = 67108864
-local allocated, held_before = 0, 0
+-- What moonring.memory does for the bytes of slabs, for those of mappings: so much may be forgotten before it is
+-- looked for.
+local MAPPED_PRESSURE_BYTES = 67108864
+local mapped, mapped_before = 0, 0
 
-local function held_bytes()
-  local statistics = ffi.new("mr_memory_statistics")
-  C.mr_memory_statistics_get(C.mr_loop_memory(loop.handle()), statistics)
-  return tonumber(statistics.iovec_bytes) + C.mr_buffer_mapped_bytes()
-end
-
-local function relieve()
-  allocated = 0
-  if held_bytes() > held_before + PRESSURE_BYTES / 2 then
-    collectgarbage()
-    held_before = held_bytes()
+local function pay_mapped(capacity)
+  mapped = mapped + capacity
+  if mapped < MAPPED_PRESSURE_BYTES then return end
+  mapped = 0
+  if C.mr_buffer_mapped_bytes() > mapped_before + MAPPED_PRESSURE_BYTES / 2 then
+    memory.collect()
+    mapped_before = C.mr_buffer_mapped_bytes()
   end
-end
-
-local function count_allocated(capacity)
-  allocated = allocated + capacity
-  if allocated > PRESSURE_BYTES then relieve() end
 end
 
 local zones = {}
 
 function zones.native(capacity, alignment)
-  count_allocated(capacity)
   local made = buffer_type()
-  local memory = C.mr_loop_memory(loop.handle())
-  local result = C.mr_buffer_allocate(memory, made, capacity, alignment)
+  local handle = memory.handle()
+  local result = C.mr_buffer_allocate(handle, made, capacity, alignment)
   if result == -12 then -- what has been forgotten may be enough
-    collectgarbage()
-    result = C.mr_buffer_allocate(memory, made, capacity, alignment)
+    memory.collect()
+    result = C.mr_buffer_allocate(handle, made, capacity, alignment)
   end
   if result < 0 then
     check_made(result, ("buffer.allocate: %d bytes, aligned to %d"):format(capacity, alignment))
   end
+  if capacity > SLAB_BYTES then pay_mapped(capacity) else memory.pay() end
   return made
 end
 
@@ -110,7 +103,7 @@ function zones.shared(capacity, alignment)
   if alignment > 4096 then
     errors.raise("argument", "buffer.allocate: shared memory is aligned to pages of 4096 bytes, not to %d", alignment)
   end
-  count_allocated(capacity)
+  pay_mapped(capacity)
   local made = buffer_type()
   check_made(C.mr_buffer_allocate_shared(made, capacity), ("buffer.allocate: %d shared bytes"):format(capacity))
   return made
@@ -486,7 +479,7 @@ local metatable = {
     return ("moonring.Buffer(position=%d limit=%d capacity=%d%s)"):format(self.position_, self.limit_, self.capacity_,
       band(self.flags_, READONLY) ~= 0 and " read-only" or "")
   end,
-  __gc = C.mr_buffer_release,
+  __gc = C.mr_buffer_finalize,
 }
 ffi.metatype(buffer_type, metatable)
 

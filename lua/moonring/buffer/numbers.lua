@@ -5,9 +5,9 @@
 --   get_T(offset) set_T(offset, value)       at an offset from byte 0, before the limit; the position stays
 --
 -- Each is a piece of Lua of its own, made from one text, so that the compiler sees constants where the types differ.
--- Stores go through a scratch and a copy: compiled code may take a wide store and a byte load of one address for unrelated
--- (docs/luajit.md). A NaN is read as the one NaN that Lua makes itself: LuaJIT tags its values in the bits of NaNs, and
--- one that came from the network would be taken for an object.
+-- Stores go through a scratch and a copy: compiled code may take a wide store and a byte load of one address for
+-- unrelated (docs/luajit.md). A NaN is read as the one NaN that Lua makes itself: LuaJIT tags its values in the bits
+-- of NaNs, and one that came from the network would be taken for an object.
 
 local native = require "moonring.native"
 local errors = require "moonring.errors"

@@ -1,13 +1,13 @@
 -- moonring.buffer.pool: buffers that are used again.
 --
--- acquire gives a lease: it has every method and property of a buffer, and stands for one term of use of a record in C (see
--- runtime/pool.h). A lease that has been released never becomes valid again, whoever has the record now. It is a value of a
--- machine word that compiled code keeps in a register, so acquiring allocates nothing there; and so it has no finalizer: a
--- lease that is neither released nor owned by a scope keeps its memory until the process ends.
+-- acquire gives a lease: it has every method and property of a buffer, and stands for one term of use of a record in
+-- C (see runtime/pool.h). A lease that has been released never becomes valid again, whoever has the record now. It is
+-- a value of a machine word that compiled code keeps in a register, so acquiring allocates nothing there; and so it
+-- has no finalizer: a lease that is neither released nor owned by a scope keeps its memory until the process ends.
 
 local native = require "moonring.native"
 local errors = require "moonring.errors"
-local loop = require "moonring.loop"
+local memory = require "moonring.memory"
 local core = require "moonring.buffer.core"
 
 local C, ffi = native.C, native.ffi
@@ -43,7 +43,8 @@ for name in pairs(Buffer) do
 end
 assert(loadstring(table.concat(text), "=moonring.buffer.pool"))(Lease, Buffer, resolve)
 
---- Ends the lease: the memory goes back to the pool. Releasing again does nothing, also when the memory has a new owner.
+--- Ends the lease: the memory goes back to the pool. Releasing again does nothing, also when the memory has a new
+--- owner.
 function Lease:release()
   C.mr_lease_release(self)
 end
@@ -102,7 +103,7 @@ function M.new(options)
     errors.raise("argument", "buffer.pool: max_bytes is a number from 0 on, not %s", tostring(max_bytes))
   end
   local handle = C.mr_pool_create(size, max_bytes)
-  if handle == nil then errors.raise("memory", "buffer.pool: no memory") end
+  if handle == nil then errors.raise("ENOMEM", "buffer.pool: no memory") end
   return setmetatable({ handle = ffi.gc(handle, C.mr_pool_destroy), size = size }, Pool)
 end
 
@@ -110,7 +111,7 @@ local lease_out = ffi.new("mr_lease *[1]")
 
 local function refuse(what, size, result)
   local _, message = errors.world(result, ("%s: %.0f bytes"):format(what, size))
-  errors.raise(result == -12 and "memory" or "argument", "%s", message)
+  errors.raise(result == -12 and "ENOMEM" or "argument", "%s", message)
 end
 
 local function make(pool, what, size, alignment)
@@ -118,11 +119,11 @@ local function make(pool, what, size, alignment)
   if size > CAPACITY_MAX then
     errors.raise("argument", "%s: a buffer has at most 2^31 - 1 bytes, not %.0f", what, size)
   end
-  local memory = C.mr_loop_memory(loop.handle())
-  local result = C.mr_pool_make(pool, memory, size, alignment, lease_out)
+  local handle = memory.handle()
+  local result = C.mr_pool_make(pool, handle, size, alignment, lease_out)
   if result == -12 then -- what has been forgotten may be enough
-    collectgarbage()
-    result = C.mr_pool_make(pool, memory, size, alignment, lease_out)
+    memory.collect()
+    result = C.mr_pool_make(pool, handle, size, alignment, lease_out)
   end
   if result < 0 then refuse(what, size, result) end
   return lease_out[0]
@@ -130,8 +131,8 @@ end
 
 local scoped = ffi.gc(C.mr_pool_create(1, 0), C.mr_pool_destroy)
 
---- A native buffer for an owner that is sure to release it, as a scope is: a lease, which costs less than a buffer with a
---- finalizer. Its memory goes home with its release.
+--- A native buffer for an owner that is sure to release it, as a scope is: a lease, which costs less than a buffer
+--- with a finalizer. Its memory goes home with its release.
 ---@param capacity integer bytes
 ---@param alignment? integer a power of two
 ---@return moonring.Buffer
@@ -145,8 +146,8 @@ function M.owned(capacity, alignment)
   return make(scoped, "allocate_aligned", capacity, alignment)
 end
 
---- A buffer of `size` bytes (default: the pool's), position 0, limit = capacity. What is in it is left from earlier use.
---- Release it through itself, or give it to a scope.
+--- A buffer of `size` bytes (default: the pool's), position 0, limit = capacity. What is in it is left from earlier
+--- use. Release it through itself, or give it to a scope.
 ---@param size? integer
 ---@return moonring.Buffer
 function Pool:acquire(size)

@@ -1,6 +1,7 @@
 -- moonring.buffer.struct: readers and writers of binary records, compiled to Lua from a list of their fields.
 --
---   local header = buffer.struct { { "id", "u16" }, { "flags", "u8" }, { "length", "u24" }, { "body", "bytes", "length" } }
+--   local header = buffer.struct { { "id", "u16" }, { "flags", "u8" }, { "length", "u24" }, { "body", "bytes",
+-- "length" } }
 --   local record = header:read(source)      -- { id = ..., flags = ..., length = ..., body = "..." }
 --   header:write(target, { id = 1, flags = 0, body = "hello" })
 --

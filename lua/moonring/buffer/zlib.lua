@@ -1,4 +1,5 @@
--- moonring.buffer.zlib: deflate in the formats zlib (RFC 1950), gzip (RFC 1952) and raw (RFC 1951), as streams and at once.
+-- moonring.buffer.zlib: deflate in the formats zlib (RFC 1950), gzip (RFC 1952) and raw (RFC 1951), as streams and at
+-- once.
 --
 -- Output is bounded: a stream's run stops when the target is full, and what makes its own buffers takes max_bytes,
 -- because a kilobyte of input can stand for a megabyte of zeros.
@@ -41,7 +42,7 @@ local function create(what, inflate, options)
     errors.raise("argument", "%s: max_bytes is a number from 0 on, not %s", what, tostring(max_bytes))
   end
   local handle = C.mr_deflate_create(inflate and 1 or 0, format, level)
-  if handle == nil then errors.raise("memory", "%s: no memory for a stream", what) end
+  if handle == nil then errors.raise("ENOMEM", "%s: no memory for a stream", what) end
   return {
     handle = ffi.gc(handle, C.mr_deflate_destroy),
     step = ffi.new("mr_deflate_step"),

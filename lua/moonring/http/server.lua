@@ -47,6 +47,7 @@ local function new_exchange()
     wants_continue = false,
     view = buffer.new(), -- the part of the body that the handler reads
     held = ffi.new("mr_iovec"), -- keeps the head's bytes while the body is read
+    head_held = false,
   }
 end
 
@@ -56,7 +57,8 @@ local function end_request(exchange)
   if exchange.body_used then
     exchange.body_used = false
     C.mr_buffer_release(exchange.view)
-    C.mr_iovec_release(exchange.held)
+    if exchange.head_held then C.mr_iovec_release(exchange.held) end
+    exchange.head_held = false
   end
 end
 
@@ -108,7 +110,8 @@ end
 
 -- The head's bytes lie in the buffer that the next read gives back; whoever reads on keeps them.
 local function hold_head(exchange)
-  if exchange.held.reference == nil then C.mr_iovec_clone(exchange.held, exchange.connection.input.memory_) end
+  if exchange.head_held then return end
+  exchange.head_held = C.mr_iovec_clone(exchange.held, exchange.connection.input.memory_) == 0
 end
 
 local function read_body(exchange)

@@ -103,8 +103,9 @@ local function read_into(self, slot, target)
   end
 end
 
---- Waits for bytes and returns them as a buffer: the memory that the kernel has filled, position 0, limit = their number.
---- The buffer is lent until the next read or the close of this connection; its slice or retain keeps the bytes longer.
+--- Waits for bytes and returns them as a buffer: the memory that the kernel has filled, position 0, limit = their
+--- number. The buffer is lent until the next read or the close of this connection; its slice or retain keeps the
+--- bytes longer.
 ---
 --- With a buffer of the caller's, the bytes are copied there instead, as many as are there and fit before its limit;
 --- its position moves behind them, and it is the one that is returned.
