@@ -53,6 +53,7 @@ require_build_packages() {
 build() {
   local directory=$1 log
   shift
+  [ -f "$directory/CMakeCache.txt" ] || echo "building ${directory#"$PWD/"} for the first time" >&2
   log=$(mktemp)
   if ! { { [ -f "$directory/CMakeCache.txt" ] || cmake -S "$root" -B "$directory" "$@"; } &&
     cmake --build "$directory" --parallel "$(nproc)"; } >"$log" 2>&1; then

@@ -1,0 +1,52 @@
+-- Every snippet of README.md and docs/ runs. One that serves is cancelled after a moment.
+
+local moonring = require "moonring"
+
+local MOMENT = 0.2 -- seconds
+
+local function read_file(path)
+  local file = assert(io.open(path))
+  local text = file:read("*a")
+  file:close()
+  return text
+end
+
+local function pages()
+  local list = { "README.md" }
+  local pipe = io.popen("ls docs/*.md")
+  for path in pipe:lines() do
+    list[#list + 1] = path
+  end
+  pipe:close()
+  return list
+end
+
+-- Runs the chunk as a task, for a moment at most.
+local function run(chunk)
+  moonring.scope(function(scope)
+    local snippet = scope:spawn(chunk)
+    local deadline = moonring.now() + MOMENT
+    while not snippet.done and moonring.now() < deadline do
+      moonring.sleep(0.005)
+    end
+    snippet:cancel()
+  end)
+end
+
+local total = 0
+for _, path in ipairs(pages()) do
+  local count = 0
+  for code in read_file(path):gmatch("```lua\n(.-)```") do
+    count, total = count + 1, total + 1
+    local name = ("%s, snippet %d"):format(path, count)
+    it(name .. ", runs", function()
+      local chunk = assert(loadstring(code, "=" .. name))
+      setfenv(chunk, setmetatable({ print = function() end, arg = {} }, { __index = _G }))
+      run(chunk)
+    end)
+  end
+end
+
+it("the documentation has snippets", function()
+  assert.is_true(total >= 12)
+end)
