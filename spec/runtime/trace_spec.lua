@@ -233,6 +233,25 @@ again:release()]])
     assert.matches("\nbuffer\tfalse\tENOMEM\nagain\ttrue\nstatus 0", text)
   end)
 
+  it("a write finds the memory that has been forgotten", function()
+    local text = run("--memory-limit=12M", PRELUDE .. [[
+local net = require "moonring.net"
+collectgarbage("stop") -- so that only a want of memory collects
+moonring.scope(function(scope)
+  local listener = scope:own(net.listen {})
+  local client = scope:own(net.connect { port = listener.port })
+  local server = scope:own(listener:accept())
+  repeat
+    local held = iovec.allocate(262144)
+  until not held or moonring.stats().memory.iovec_bytes > 11500000 -- luacheck: ignore
+  print("written", client:write(("x"):rep(200000)))
+  local got = 0
+  while got < 200000 do got = got + server:read():remaining() end
+  print("read", got)
+end)]])
+    assert.matches("written\ttrue\nread\t200000\nstatus 0", text)
+  end)
+
   it("readers pause while there is no memory, and go on when there is", function()
     local text = run("--memory-limit=8M --leaks=ignore", PRELUDE .. [[
 local net = require "moonring.net"

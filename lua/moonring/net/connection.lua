@@ -8,6 +8,7 @@ local errors = require "moonring.errors"
 local task = require "moonring.task"
 local loop = require "moonring.loop"
 local buffer = require "moonring.buffer"
+local memory = require "moonring.memory"
 local address = require "moonring.net.address"
 
 local C, ffi = native.C, native.ffi
@@ -17,6 +18,8 @@ local current, wait = task.current, task.wait
 
 local EAGAIN = -11
 local OPEN = C.MR_BUFFER_OPEN
+
+local ENOMEM = -12
 
 local M = {
   -- Bytes queued on a connection at which a writer waits, and at which it goes on.
@@ -179,12 +182,22 @@ function Connection:drain(mark)
   return errors.world(result, "write")
 end
 
+-- Copies bytes into the queue: all of them or, for want of memory, none.
+local function queue_bytes(self, slot, from, count)
+  local queued = C.mr_connection_write_bytes(self.handle, slot, from, count)
+  if queued == ENOMEM then -- what has been forgotten may be enough
+    memory.collect()
+    queued = C.mr_connection_write_bytes(self.handle, slot, from, count)
+  end
+  return queued
+end
+
 -- A string longer than the queue may get goes out in pieces.
 local function write_long(self, text)
   local from, length, at = ffi.cast("const uint8_t *", text), #text, 0
   while at < length do
     local count = math.min(length - at, M.WRITE_HIGH)
-    local queued = C.mr_connection_write_bytes(self.handle, self.slot, from + at, count)
+    local queued = queue_bytes(self, self.slot, from + at, count)
     if queued < 0 then return errors.world(queued, "write") end
     at = at + count
     if queued > M.WRITE_HIGH then
@@ -207,7 +220,7 @@ function Connection:write(data)
   local queued
   if type(data) == "string" then
     if #data > M.WRITE_HIGH then return write_long(self, data) end
-    queued = C.mr_connection_write_bytes(self.handle, slot, data, #data)
+    queued = queue_bytes(self, slot, data, #data)
   elseif buffer.is(data) then
     data = buffer.of(data, "connection:write")
     if band(data.flags_, OPEN) == 0 then errors.raise("closed", "connection:write: the buffer has been released") end
@@ -227,8 +240,14 @@ function Connection:reserve(count)
   local slot = self.slot
   if not slot then refuse_closed("reserve") end
   local room = C.mr_connection_reserve(self.handle, slot, count)
-  if room == nil then return nil end
-  return room
+  if room ~= nil then return room end
+  if C.mr_connection_error(self.handle, slot) == 0 then -- no memory: what has been forgotten may be enough
+    memory.collect()
+    room = C.mr_connection_reserve(self.handle, slot, count)
+    if room ~= nil then return room end
+    return errors.world(ENOMEM, "write")
+  end
+  return errors.world(C.mr_connection_error(self.handle, slot), "write")
 end
 
 --- Queues the first `count` bytes of what reserve gave. Returns the bytes queued on the connection.
