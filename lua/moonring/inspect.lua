@@ -28,6 +28,19 @@ local M = {}
 ---@field traceback string
 ---@field children moonring.TaskReport[]
 
+-- Without what every waiting task has at the top: the wait itself.
+local function traceback_of(thread)
+  local lines = {}
+  for line in coroutines.traceback(thread):gmatch("[^\n]+") do
+    if line:find("moonring/scheduler.lua", 1, true) then
+      lines = {}
+    elseif line ~= "stack traceback:" then
+      lines[#lines + 1] = line
+    end
+  end
+  return table.concat(lines, "\n")
+end
+
 local collect
 
 -- A scope inside a task is not told apart from it: its children are the task's.
@@ -63,7 +76,7 @@ function collect(each)
     state = not waiting and "running" or is_ready and "ready" or "waiting",
     cancelled = innermost.reason and tostring(innermost.reason) or nil,
     spawned_at = each[scheduler.SPAWNER] and place.text(each[scheduler.SPAWNER], each[scheduler.LINE]) or nil,
-    traceback = each.coroutine and coroutines.traceback(each.coroutine) or "",
+    traceback = each.coroutine and traceback_of(each.coroutine) or "",
     children = collect_children(each, {}),
   }
   if report.state == "waiting" then
@@ -94,9 +107,7 @@ local function write_report(lines, report, indent)
   lines[#lines + 1] = ("%stask %d %s: %s, %.3f s old%s%s"):format(indent, report.id, report.name, what, report.age,
     report.spawned_at and ", spawned at " .. report.spawned_at or "", report.cancelled and ", " .. report.cancelled or "")
   for line in report.traceback:gmatch("[^\n]+") do
-    if line ~= "stack traceback:" and not line:find("moonring%.scheduler") and not line:find("builtin:", 1, true) then
-      lines[#lines + 1] = indent .. "    " .. line:gsub("^%s+", "")
-    end
+    lines[#lines + 1] = indent .. "    " .. line:gsub("^%s+", "")
   end
   for _, child in ipairs(report.children) do
     write_report(lines, child, indent .. "  ")
@@ -123,7 +134,7 @@ function scheduler.report_hog(hog)
   local seconds = watch.overdue / 1000
   watch.overdue = 0
   local lines = { ("moonring: %s has held the loop for more than %.3f s; now it is here:"):format(tostring(hog), seconds) }
-  lines[2] = hog.coroutine and coroutines.traceback(hog.coroutine)
+  lines[2] = hog.coroutine and traceback_of(hog.coroutine)
     or "  it has ended; its function is " .. place.text(hog.fn)
   if hog[scheduler.SPAWNER] then
     lines[3] = "spawned at " .. place.text(hog[scheduler.SPAWNER], hog[scheduler.LINE])

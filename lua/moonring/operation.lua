@@ -128,6 +128,11 @@ end
 
 local turn = 0
 
+--- Begins the turns anew, so that runs under virtual time are the same. Internal.
+function M.restart_turns()
+  turn = 0
+end
+
 -- Tries all, each time from another one on, so that none starves behind one that is always ready.
 local function try_all(selection)
   local count = #selection

@@ -2,6 +2,7 @@
 
 local task = require "moonring.task"
 local clock = require "moonring.clock"
+local operation = require "moonring.operation"
 
 local M = {}
 
@@ -19,6 +20,7 @@ end
 ---@param fn fun(scope: moonring.Scope, ...): ...
 function M.virtual_clock(fn, ...)
   clock.make_virtual()
+  operation.restart_turns()
   return finish(xpcall(task.open_scope, task.record_traceback, fn, ...))
 end
 

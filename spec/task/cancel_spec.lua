@@ -324,10 +324,11 @@ describe("every wait", function()
       local server = scope:own(assert(listener:accept()))
       local buffer = scope:allocate(200000)
       buffer:write(("b"):rep(200000))
+      buffer:reset_for_read()
       local before = moonring.stats().memory.chunk_bytes
       local writer = scope:spawn(function()
         while true do
-          client:write(buffer:slice(buffer:remaining()))
+          client:write(buffer:slice())
         end
       end)
       moonring.sleep(0.03)
