@@ -146,7 +146,11 @@ static void completions_take(mr_loop *loop, int all_submitted) {
 static int step(mr_loop *loop, unsigned want, int64_t wait_ns) {
   mr_receive_prepare(loop);
   mr_output_prepare(loop);
+  mr_watch *watch = mr_watch_state();
+  watch->turns++;
+  watch->waiting = 1;
   int error = mr_uring_enter(loop->ring, loop->quick_awaited ? 0 : want, wait_ns);
+  watch->waiting = 0;
   if (error)
     return error;
   /* Asked before completions are taken, which may prepare new operations. */
@@ -155,6 +159,12 @@ static int step(mr_loop *loop, unsigned want, int64_t wait_ns) {
   clock_read(loop);
   completions_take(loop, all_submitted);
   return 0;
+}
+
+/* Whether nothing can ever happen: no operation is owed but that which waits for signals, and none will be prepared. */
+static int is_deserted(const mr_loop *loop) {
+  return loop->statistics.operations == (uint64_t)(loop->signal_fd >= 0) && !loop->timers.count && !loop->dirty_first &&
+         !loop->quick_first && !loop->receive.parked_first && !loop->flushing;
 }
 
 static int64_t earlier(int64_t left, int64_t right) {
@@ -193,7 +203,11 @@ int mr_loop_turn(mr_loop *loop, double timeout) {
     clock_read(loop);
   int64_t end = wait_ns < 0 ? -1 : loop->now + wait_ns;
   for (;;) {
-    int64_t wait = earlier(earlier(wait_ns, mr_timers_next(loop)), memory_wait(loop));
+    /* A loop that only memory has work for would wait for ever all the same. */
+    int64_t timer_wait = earlier(wait_ns, mr_timers_next(loop));
+    if (timer_wait < 0 && is_deserted(loop))
+      return -EDEADLK;
+    int64_t wait = earlier(timer_wait, memory_wait(loop));
     int error = step(loop, wait != 0, wait);
     if (error)
       return error;
@@ -220,6 +234,12 @@ double mr_loop_now(const mr_loop *loop) {
 double mr_clock_now(void) {
   struct timespec time;
   clock_gettime(CLOCK_MONOTONIC, &time);
+  return (double)time.tv_sec + (double)time.tv_nsec * 1e-9;
+}
+
+double mr_clock_wall(void) {
+  struct timespec time;
+  clock_gettime(CLOCK_REALTIME, &time);
   return (double)time.tv_sec + (double)time.tv_nsec * 1e-9;
 }
 

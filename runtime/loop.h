@@ -103,7 +103,7 @@ MR_API int mr_loop_finish(mr_loop *loop, double timeout, int64_t *iovecs_held);
 /*
  * One turn: submits, waits, completes. Waits at most `timeout` seconds for the first event, 0: not at all, negative: as long as
  * it takes. Result: the number of events in mr_loop_events, 0 when the time ran out, or negative errno for a failure of
- * the ring itself. The events are valid until the next turn.
+ * the ring itself; -EDEADLK when it would wait for ever: no timer is armed and the kernel owes nothing but signals. The events are valid until the next turn.
  */
 MR_API int mr_loop_turn(mr_loop *loop, double timeout);
 MR_API const mr_event *mr_loop_events(const mr_loop *loop);
@@ -114,6 +114,25 @@ MR_API double mr_clock_now(void);
 
 MR_API mr_memory *mr_loop_memory(mr_loop *loop);
 MR_API void mr_loop_statistics_get(const mr_loop *loop, mr_loop_statistics *out);
+
+/* Seconds since 1970, by the system's clock, which may jump. */
+MR_API double mr_clock_wall(void);
+
+/*
+ * The watchdog: a thread that looks whether one resumption of one task holds the loop for too long. The scheduler counts its
+ * resumptions here; the thread notices when neither they nor the turns go on outside of the kernel wait, writes a line to
+ * standard error, and sets overdue, which the scheduler finds after the resumption and clears. One for the process.
+ */
+typedef struct mr_watch {
+  double resumes;
+  double turns;
+  int32_t waiting; /* in the kernel */
+  int32_t overdue; /* milliseconds that the loop had been held when that was noticed, 0: never */
+} mr_watch;
+
+MR_API mr_watch *mr_watch_state(void);
+/* Starts it, or changes its limit; noticed between `seconds` and a quarter more. 0 stops it. Result: 0 or negative errno. */
+MR_API int mr_watch_start(double seconds);
 
 /* Arms a timer: MR_EVENT_TIMER comes `seconds` from now, never earlier. Result: its slot, or -ENOMEM. */
 MR_API int mr_timer_start(mr_loop *loop, double seconds);
@@ -160,6 +179,9 @@ MR_API int mr_connection_read_bytes(mr_loop *loop, int connection, uint8_t *data
 /* Withdraws the waits of reader and writer: no event will come for them. */
 MR_API void mr_connection_read_withdraw(mr_loop *loop, int connection);
 MR_API void mr_connection_write_withdraw(mr_loop *loop, int connection);
+
+/* Bytes queued on the connection that the kernel has not taken. */
+MR_API double mr_connection_queued(mr_loop *loop, int connection);
 
 /*
  * Queues bytes for sending. _bytes copies them; _buffer sends the memory of [position, limit) itself, which must not be changed

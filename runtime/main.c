@@ -23,6 +23,20 @@ static int load_module(lua_State *L) {
   return 1;
 }
 
+/* caller(level): the function at this level of the stack and its current line. Every spawn notes both, see place.lua. */
+static int caller(lua_State *L) {
+  lua_Debug frame;
+  if (!lua_getstack(L, (int)lua_tointeger(L, 1), &frame) || !lua_getinfo(L, "fl", &frame))
+    return 0;
+  lua_pushinteger(L, frame.currentline);
+  return 2;
+}
+
+static int load_caller(lua_State *L) {
+  lua_pushcfunction(L, caller);
+  return 1;
+}
+
 static void register_modules(lua_State *L) {
   lua_getglobal(L, "package");
   lua_getfield(L, -1, "preload");
@@ -31,6 +45,8 @@ static void register_modules(lua_State *L) {
     lua_pushcclosure(L, load_module, 1);
     lua_setfield(L, -2, module->name);
   }
+  lua_pushcfunction(L, load_caller);
+  lua_setfield(L, -2, "moonring.caller");
   lua_pop(L, 2);
 }
 

@@ -337,6 +337,10 @@ void mr_connection_write_withdraw(mr_loop *loop, int slot) {
   mr_connection_at(loop, slot)->write_wanted = 0;
 }
 
+double mr_connection_queued(mr_loop *loop, int slot) {
+  return (double)mr_connection_at(loop, slot)->output.bytes;
+}
+
 int mr_connection_shutdown(mr_loop *loop, int slot) {
   mr_connection *connection = mr_connection_at(loop, slot);
   if (connection->send_error)

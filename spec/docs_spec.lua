@@ -26,7 +26,7 @@ local function run(chunk)
   moonring.scope(function(scope)
     local snippet = scope:spawn(chunk)
     local deadline = moonring.now() + MOMENT
-    while not snippet.done and moonring.now() < deadline do
+    while not snippet:has_ended() and moonring.now() < deadline do
       moonring.sleep(0.005)
     end
     snippet:cancel()

@@ -8,7 +8,9 @@ local errors = require "moonring.errors"
 local task = require "moonring.task"
 local loop = require "moonring.loop"
 local memory = require "moonring.memory"
+local inspect = require "moonring.inspect"
 require "moonring"
+require "moonring.test"
 require "moonring.net"
 local iovec_trace = require "moonring.trace"
 
@@ -105,22 +107,29 @@ local function report(failure, root)
   if trace and trace ~= "" then io.stderr:write(trace, "\n") end
 end
 
--- SIGINT and SIGTERM cancel the main task; scopes end in order, and the process then ends by that signal, as its parent
--- expects. A second one doesn't wait for the first.
+local function watch_signal(number, handler)
+  loop.signals[number] = handler
+  local result = C.mr_signal_watch(loop.handle(), number)
+  if result < 0 then
+    local _, message, code = errors.world(result, "watch signals")
+    errors.raise(code, "%s", message)
+  end
+end
+
+local SIGINT, SIGTERM, SIGUSR1 = 2, 15, 10
+
+-- SIGUSR1 prints the tasks. SIGINT and SIGTERM cancel the main task; scopes end in order, and the process then ends by
+-- that signal, as its parent expects. A second one doesn't wait for the first.
 local function watch_signals(root)
   local received
-  for _, number in ipairs { 2, 15 } do
-    loop.signals[number] = function()
-      if received then C.mr_signal_die(number) end
-      received = number
-      root:cancel(errors.new("cancelled", ("cancelled: the process was told to end by signal %d"):format(number)))
-    end
-    local result = C.mr_signal_watch(loop.handle(), number)
-    if result < 0 then
-      local _, message, code = errors.world(result, "watch signals")
-      errors.raise(code, "%s", message)
-    end
+  local function stop(number)
+    if received then C.mr_signal_die(number) end
+    received = number
+    root:cancel(errors.new("cancelled", ("cancelled: the process was told to end by signal %d"):format(number)))
   end
+  watch_signal(SIGINT, stop)
+  watch_signal(SIGTERM, stop)
+  watch_signal(SIGUSR1, function() io.stderr:write(inspect.text()) end)
   return function()
     return received
   end
@@ -152,17 +161,18 @@ end
 local function run_main(options, chunks, arguments)
   io.stdout:setvbuf("line") -- a service's first line is waited for, also through a pipe
   local root = task.root(run_all, options, chunks, arguments)
+  root:named "main"
   guard_exit(options.leaks)
   local signal_received = watch_signals(root)
   loop.run_until(root)
   local received = signal_received()
   local failure = root.failure
   local leaked = end_loop(options.leaks)
-  if received and (root.ok or errors.is(failure, "cancelled")) then
+  if received and (not root.failed or errors.is(failure, "cancelled")) then
     io.stdout:flush()
     C.mr_signal_die(received)
   end
-  if root.ok then return leaked and 1 or 0 end
+  if not root.failed then return leaked and 1 or 0 end
   report(failure, root)
   return 1
 end

@@ -3,7 +3,13 @@
 local native = require "moonring.native"
 local errors = require "moonring.errors"
 local task = require "moonring.task"
+local scheduler = require "moonring.scheduler"
 local loop = require "moonring.loop"
+local clock = require "moonring.clock"
+local time = require "moonring.time"
+local operation = require "moonring.operation"
+local inspect = require "moonring.inspect"
+local module_loader = require "moonring.module_loader"
 local buffer = require "moonring.buffer"
 require "moonring.iovec"
 if native.C.mr_trace_enabled() ~= 0 then require "moonring.trace" end
@@ -16,8 +22,42 @@ local M = {}
 --- first, and its child tasks have ended, when this returns or raises.
 M.scope = task.open_scope
 
---- Starts `fn(...)` as a task of the running task's innermost scope, which waits for it before it ends.
 M.spawn = task.spawn
+M.timeout = task.timeout
+M.shield = task.shield
+
+--- The task that runs now.
+---@type fun(): moonring.Task?
+M.current = scheduler.current
+
+--- Raises when the running task's scope has been cancelled: for code that computes for long without waiting.
+M.check = scheduler.check
+
+M.sleep = time.sleep
+M.after = time.after
+M.every = time.every
+
+--- Monotonic time in seconds, for measuring durations.
+---@type fun(): number
+M.now = clock.now
+
+--- Seconds since 1970, by the system's clock, which may jump.
+---@type fun(): number
+M.wall = clock.wall
+
+M.select = operation.select
+M.choice = operation.choice
+M.sleep_op = operation.sleep_op
+
+M.channel = require("moonring.channel").new
+M.semaphore = require("moonring.semaphore").new
+M.event = require("moonring.event").new
+M.pool = require("moonring.pool").new
+
+M.require = module_loader.require
+
+M.tasks = inspect.tasks
+M.watchdog = inspect.watchdog
 
 --- A buffer of `capacity` bytes that the scope releases when it ends.
 ---@param capacity integer bytes
@@ -32,39 +72,6 @@ end
 ---@return moonring.Buffer
 function task.Scope:allocate_aligned(capacity, alignment)
   return self:own(buffer.owned(capacity, alignment))
-end
-
--- What a sleeping task waits on: the sleep's timer is kept on the task.
-local sleeping = {}
-function sleeping:withdraw(sleeper) -- luacheck: ignore self
-  local timer = sleeper.timer
-  loop.sleepers[timer] = nil
-  C.mr_timer_stop(loop.handle(), timer)
-end
-
---- Waits for `seconds`, never less. 0 lets other tasks run.
----@param seconds number
-function M.sleep(seconds)
-  if type(seconds) ~= "number" or seconds ~= seconds then
-    errors.raise("argument", "moonring.sleep: a number of seconds is needed, not %s", tostring(seconds))
-  end
-  local me = task.current()
-  if not me then errors.raise("argument", "moonring.sleep: no task runs here; start one with moonring.run(fn)") end
-  if seconds <= 0 then return task.yield() end
-  local timer = C.mr_timer_start(loop.handle(), seconds)
-  if timer < 0 then
-    local _, message, code = errors.world(timer, "moonring.sleep")
-    errors.raise(code, "%s", message)
-  end
-  me.timer = timer
-  loop.sleepers[timer] = me
-  task.wait(sleeping)
-end
-
---- Monotonic time in seconds, for measuring durations.
----@return number
-function M.now()
-  return C.mr_clock_now()
 end
 
 -- What tostring shows of stats(): one line each for the loop and its memory.
@@ -124,7 +131,7 @@ function M.run(fn, ...)
   end
   local root = task.root(fn, ...)
   loop.run_until(root)
-  if not root.ok then error(root.failure, 0) end
+  task.raise_failure(root)
 end
 
 return M

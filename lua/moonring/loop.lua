@@ -5,15 +5,17 @@
 
 local native = require "moonring.native"
 local errors = require "moonring.errors"
-local task = require "moonring.task"
+local scheduler = require "moonring.scheduler"
 
 local C, ffi = native.C, native.ffi
-local run, run_ready = task.run, task.run_ready
+local run, run_ready, set_turn_time = scheduler.run, scheduler.run_ready, scheduler.set_turn_time
+
+local EDEADLK = -35
 
 local M = {
   readers = {}, -- by connection slot: the task that waits for bytes
   writers = {}, -- by connection slot: the task that waits for room, or for the connection to come about
-  sleepers = {}, -- by timer: the task that sleeps
+  sleepers = {}, -- by timer: the task that sleeps, or any object whose expired() is called
   listeners = {}, -- by listener slot: the object whose accepted(slot_or_errno) takes new connections
   signals = {}, -- by number: a function
   on_memory = function() end, -- moonring.memory's
@@ -58,7 +60,11 @@ local function dispatch(events, count)
       local listener = listeners[slot]
       if listener then listener:accepted(event.result) end
     elseif kind == C.MR_EVENT_TIMER then
-      wake_in(sleepers, slot)
+      local sleeper = sleepers[slot]
+      if sleeper then
+        sleepers[slot] = nil
+        sleeper:expired()
+      end
     elseif kind == C.MR_EVENT_SIGNAL then
       local handler = signals[event.result]
       if handler then handler(event.result) end
@@ -68,19 +74,45 @@ local function dispatch(events, count)
   end
 end
 
+--- Set by moonring.clock while time is virtual: lets it go on to the next timer, when all wait and the kernel has nothing.
+--- Returns whether there was one.
+M.advance_time = false
+
+--- Set by moonring.inspect: tells of a deadlock.
+function M.report_deadlock()
+end
+
+-- Nothing can ever wake anybody. The first time the main task is cancelled for it, so that its scopes end in order.
+local function end_deadlock(root)
+  M.report_deadlock()
+  local failure = errors.new("deadlock", "deadlock: every task waits, and nothing can ever wake one of them")
+  if root.reason then error(failure, 0) end
+  root:cancel(failure)
+end
+
 --- Runs the loop until `root`, a task without a parent, has ended.
 function M.run_until(root)
   local loop = M.handle()
   local events = C.mr_loop_events(loop)
-  while not root.done do
+  while not root:has_ended() do
     local more = run_ready()
-    if root.done then break end
-    local count = C.mr_loop_turn(loop, more and 0 or -1)
-    if count < 0 then
+    if root:has_ended() then break end
+    local count = C.mr_loop_turn(loop, (more or M.advance_time) and 0 or -1)
+    set_turn_time(C.mr_loop_now(loop))
+    if count > 0 then
+      dispatch(events, count)
+    elseif count == 0 then
+      if M.advance_time and not more and not M.advance_time() then
+        count = C.mr_loop_turn(loop, -1)
+      end
+      if count > 0 then dispatch(events, count) end
+    end
+    if count == EDEADLK then
+      end_deadlock(root)
+    elseif count < 0 then
       local _, message, code = errors.world(count, "the event loop has failed")
       errors.raise(code, "%s", message)
     end
-    dispatch(events, count)
   end
 end
 

@@ -51,7 +51,7 @@ describe("a connection and a buffer of the caller's", function()
       moonring.sleep(0)
       made:release()
       there:write("late")
-      while not reader.done do
+      while not reader:has_ended() do
         moonring.sleep(0.001)
       end
       assert.equal("late", here:read():to_string())

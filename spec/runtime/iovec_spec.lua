@@ -614,7 +614,7 @@ describe("iovecs", function()
         end
         worker:cancel()
         moonring.sleep(0)
-        assert.is_true(worker.done)
+        assert.is_true(worker:has_ended())
       end)
     end)
 

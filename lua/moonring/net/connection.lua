@@ -6,6 +6,7 @@
 local native = require "moonring.native"
 local errors = require "moonring.errors"
 local task = require "moonring.task"
+local operation = require "moonring.operation"
 local loop = require "moonring.loop"
 local buffer = require "moonring.buffer"
 local memory = require "moonring.memory"
@@ -62,16 +63,24 @@ function Connection:withdraw(waiting)
   end
 end
 
+local function refuse_busy(what, other)
+  errors.raise("busy", "connection:%s: %s is in %s of this connection already, and %s wants to; one task at a time", what,
+    tostring(other), what, tostring(current()))
+end
+
 local function wait_in(self, waiting_tasks, what)
   local slot, me = self.slot, current()
   local other = waiting_tasks[slot]
-  if other then
-    errors.raise("busy", "connection:%s: %s is in %s of this connection already, and %s wants to; one task at a time", what,
-      tostring(other), what, tostring(me))
-  end
+  if other then refuse_busy(what, other) end
   waiting_tasks[slot] = me
   wait(self)
   if not self.slot then refuse_closed(what) end
+end
+
+function Connection:describe_wait(waiting)
+  local slot = self.slot
+  local what = slot and readers[slot] == waiting and "read" or "write"
+  return ("%s of %s"):format(what, tostring(self))
 end
 
 --- The buffer that read fills. Empty before the first read. Internal.
@@ -192,6 +201,20 @@ local function queue_bytes(self, slot, from, count)
   return queued
 end
 
+-- Drains after a write of `length` bytes, `unqueued` of which have not been queued yet. When that is cancelled the
+-- error tells what has become of the bytes.
+local function drain_written(self, length, unqueued)
+  local ok, result, message, code = pcall(self.drain, self)
+  if ok then return result, message, code end
+  local failure = result
+  if not errors.is(failure) or not self.slot then error(failure, 0) end
+  local left = math.min(C.mr_connection_queued(self.handle, self.slot), length - unqueued)
+  local own = errors.new(failure.code, failure.message)
+  own.cause = failure
+  own.sent, own.queued = length - unqueued - left, left
+  error(own, 0)
+end
+
 -- A string longer than the queue may get goes out in pieces.
 local function write_long(self, text)
   local from, length, at = ffi.cast("const uint8_t *", text), #text, 0
@@ -201,7 +224,7 @@ local function write_long(self, text)
     if queued < 0 then return errors.world(queued, "write") end
     at = at + count
     if queued > M.WRITE_HIGH then
-      local ok, message, code = self:drain()
+      local ok, message, code = drain_written(self, length, length - at)
       if not ok then return ok, message, code end
     end
   end
@@ -209,7 +232,9 @@ local function write_long(self, text)
 end
 
 --- Queues a string (copied) or the remaining bytes of a buffer (not copied: they must not be changed any more;
---- position becomes limit) for sending. Waits while too much is queued.
+--- position becomes limit) for sending. Waits while too much is queued. When that wait is cancelled, the error has two
+--- more fields: `sent`, how many of these bytes the kernel has taken, and `queued`, how many still go out unless the
+--- connection is closed with a linger of 0; what is left of a long string after both is dropped.
 ---@param data string|moonring.Buffer
 ---@return true? ok
 ---@return string? message
@@ -217,19 +242,21 @@ end
 function Connection:write(data)
   local slot = self.slot
   if not slot then refuse_closed("write") end
-  local queued
+  local queued, length
   if type(data) == "string" then
     if #data > M.WRITE_HIGH then return write_long(self, data) end
-    queued = queue_bytes(self, slot, data, #data)
+    length = #data
+    queued = queue_bytes(self, slot, data, length)
   elseif buffer.is(data) then
     data = buffer.of(data, "connection:write")
     if band(data.flags_, OPEN) == 0 then errors.raise("closed", "connection:write: the buffer has been released") end
+    length = data:remaining()
     queued = C.mr_connection_write_buffer(self.handle, slot, data)
   else
     errors.raise("argument", "connection:write: a string or a buffer is needed, not a %s", type(data))
   end
   if queued < 0 then return errors.world(queued, "write") end
-  if queued > M.WRITE_HIGH then return self:drain() end
+  if queued > M.WRITE_HIGH then return drain_written(self, length, 0) end
   return true
 end
 
@@ -318,6 +345,73 @@ end
 --- This side's address.
 function Connection:address()
   return address_by(self, C.mr_connection_local, "address")
+end
+
+-- Operations: the event only wakes the task, and then what is there is asked for again.
+
+local function block_in(case, waiting_tasks, what)
+  local connection = case.operation.connection
+  local slot = connection.slot
+  if not slot then return task.wake(case.task) end
+  local other = waiting_tasks[slot]
+  if other then refuse_busy(what, other) end
+  waiting_tasks[slot] = case.task
+end
+
+local function withdraw_from(self, case, waiting_tasks, withdraw)
+  local connection = self.connection
+  local slot = connection.slot
+  if slot and waiting_tasks[slot] == case.task then
+    waiting_tasks[slot] = nil
+    withdraw(connection.handle, slot)
+  end
+end
+
+local Read = operation.class("moonring.Operation.Read", {
+  describe = function(self) return "read of " .. tostring(self.connection) end,
+  try = function(self)
+    local connection = self.connection
+    local slot = connection.slot
+    if not slot then refuse_closed("read") end
+    if readers[slot] then return false end -- block tells who is in the way
+    local input = connection:input_buffer()
+    local count = C.mr_connection_read(connection.handle, slot, input)
+    if count > 0 then return true, input end
+    if count == EAGAIN then return false end
+    if count == 0 then return true, nil end
+    return true, errors.world(count, "read")
+  end,
+  block = function(_, case) block_in(case, readers, "read") end,
+  withdraw = function(self, case) withdraw_from(self, case, readers, C.mr_connection_read_withdraw) end,
+})
+
+local Drain = operation.class("moonring.Operation.Drain", {
+  describe = function(self) return "drain of " .. tostring(self.connection) end,
+  try = function(self)
+    local connection = self.connection
+    local slot = connection.slot
+    if not slot then refuse_closed("drain") end
+    if writers[slot] then return false end
+    local result = C.mr_connection_drain(connection.handle, slot, self.mark)
+    if result == EAGAIN then return false end
+    if result == 0 then return true, true end
+    return true, errors.world(result, "write")
+  end,
+  block = function(_, case) block_in(case, writers, "write") end,
+  withdraw = function(self, case) withdraw_from(self, case, writers, C.mr_connection_write_withdraw) end,
+})
+
+--- read as an operation for moonring.select: bytes are taken only when it is the one that is done.
+---@return moonring.Operation
+function Connection:read_op()
+  return setmetatable({ connection = self }, Read)
+end
+
+--- drain as an operation for moonring.select.
+---@param mark? integer bytes
+---@return moonring.Operation
+function Connection:drain_op(mark)
+  return setmetatable({ connection = self, mark = mark or M.WRITE_LOW }, Drain)
 end
 
 function Connection:__tostring()

@@ -3,6 +3,7 @@
 local native = require "moonring.native"
 local errors = require "moonring.errors"
 local task = require "moonring.task"
+local operation = require "moonring.operation"
 local loop = require "moonring.loop"
 local address = require "moonring.net.address"
 local connection = require "moonring.net.connection"
@@ -102,6 +103,31 @@ function Listener:accept()
     if self.failure then return errors.world(self.failure, "accept on " .. tostring(self.bound)) end
     wait_on(self, "listener:accept")
   end
+end
+
+local Accept = operation.class("moonring.Operation.Accept", {
+  describe = function(self) return "accept of " .. tostring(self.listener) end,
+  try = function(self)
+    local listener = self.listener
+    if not listener.slot or listener.failure or listener.arrived[listener.first] then return true, listener:accept() end
+    return false
+  end,
+  block = function(self, case)
+    local listener = self.listener
+    if listener.acceptor then
+      errors.raise("busy", "listener:accept: %s waits on this listener already", tostring(listener.acceptor))
+    end
+    listener.acceptor = case.task
+  end,
+  withdraw = function(self, case)
+    if self.listener.acceptor == case.task then self.listener.acceptor = nil end
+  end,
+})
+
+--- accept as an operation for moonring.select.
+---@return moonring.Operation
+function Listener:accept_op()
+  return setmetatable({ listener = self }, Accept)
 end
 
 --- The address that it is bound to.

@@ -1,0 +1,207 @@
+-- moonring.scheduler: who runs now, who is ready, and the one way to wait.
+--
+-- To wait, a piece of code notes the task where its event will find it, and calls wait(object) with the object that
+-- offers withdraw(task) for undoing that note. Whoever brings the event takes the note away and calls wake(task), or
+-- run(task) from the loop. A cancellation withdraws the note and raises in the wait. Which of the two came first
+-- decides: a wait whose event has come returns, so nothing that was handed over is lost, and the next wait raises.
+--
+-- A task's state is its field `waiting`: false while it runs, READY or INTERRUPTED in the queue, ENDED, or the object.
+
+local native = require "moonring.native"
+local errors = require "moonring.errors"
+local coroutines = require "moonring.coroutines"
+
+local C = native.C
+local resume, yield, WAIT, refusal = coroutines.resume, coroutines.yield, coroutines.WAIT, coroutines.refusal
+local isyieldable = coroutine.isyieldable
+local watch = C.mr_watch_state()
+
+local function no_withdrawal()
+end
+
+local function state(name)
+  return setmetatable({ withdraw = no_withdrawal }, { __tostring = function() return name end })
+end
+
+local M = {
+  READY = state "its turn",
+  INTERRUPTED = state "its turn, cancelled",
+  ENDED = state "nothing: it has ended",
+  STARTING = state "its first turn",
+  -- Places in a task's array part, which costs less than named fields do.
+  BORN = 1, -- monotonic seconds
+  SINCE = 2, -- when its last wait began
+  DELIVERED = 3, -- what the other side of a hand-over has left for it
+  POSITION = 4, -- in the queue of waiters it stands in
+  SPAWNER = 5, -- the function that spawned it
+  LINE = 6, -- and the line there
+  COUNT = 7, -- of its arguments; -1: it gets its resource instead
+  ARGUMENT = 8, -- the argument, or a table of several
+}
+local READY, INTERRUPTED, ENDED, SINCE = M.READY, M.INTERRUPTED, M.ENDED, M.SINCE
+
+local current -- the task that runs now, nil in the scheduler
+local ready, ready_first, ready_last = {}, 1, 0
+local now = C.mr_clock_now() -- as of this turn
+
+--- The task that runs now; nil in the scheduler.
+---@return moonring.Task?
+function M.current()
+  return current
+end
+
+--- Makes another task the running one: for the start of a task. Internal.
+function M.set_current(task)
+  current = task
+end
+
+--- The running task; raises when none runs.
+---@param what string the public function that needs it
+---@return moonring.Task
+function M.require_task(what)
+  if not current then errors.raise("argument", "%s: no task runs here; start one with moonring.run(fn)", what) end
+  return current
+end
+
+--- Seconds, as of this turn of the loop: for ages, not for measuring.
+function M.turn_time()
+  return now
+end
+
+--- Called by the loop with each turn.
+function M.set_turn_time(seconds)
+  now = seconds
+end
+
+local function make_ready(task, as)
+  task.waiting = as
+  ready_last = ready_last + 1
+  ready[ready_last] = task
+end
+M.make_ready = make_ready
+
+--- Lets a waiting task run when its turn comes. May be called from anywhere, also for one that is woken already.
+---@param task moonring.Task
+local function wake(task)
+  local waiting = task.waiting
+  if waiting == READY or waiting == INTERRUPTED or waiting == ENDED then return end
+  make_ready(task, READY)
+end
+M.wake = wake
+
+--- Takes the task out of its wait, wherever that is noted, and lets it run into the reason of its scope's cancellation.
+---@param task moonring.Task
+function M.interrupt(task)
+  local object = task.waiting
+  if not object or object == READY or object == INTERRUPTED or object == ENDED then return end
+  object:withdraw(task)
+  make_ready(task, INTERRUPTED)
+end
+
+-- The wait has not come about: LuaJIT can't yield here.
+local function refuse(task, object, refused)
+  task.waiting = false
+  object:withdraw(task)
+  if type(refused) ~= "table" then refused = refusal() end
+  error(refused, 0)
+end
+
+--- Suspends the running task until it is woken. `object` is what it waits on and offers withdraw(task).
+--- Raises the reason when its scope has been cancelled, before or while it waits.
+function M.wait(object)
+  local task = current
+  if not task then M.require_task("wait") end
+  local scope = task.scope or task
+  local reason = scope.reason
+  if reason and not scope.is_ending then
+    object:withdraw(task)
+    error(reason, 0)
+  end
+  task.waiting = object
+  task[SINCE] = now
+  -- The yield raises where it is impossible; asking first costs three times what pcall does.
+  local ok, refused = pcall(yield, WAIT)
+  if not ok or refused then refuse(task, object, refused) end
+  if task.waiting == INTERRUPTED then
+    task.waiting = false
+    error(scope.reason, 0)
+  end
+end
+
+--- The same for what must not be interrupted: the end of a scope. Returns false where LuaJIT can't yield.
+function M.wait_uninterrupted(object)
+  local task = current
+  task.waiting = object
+  task[SINCE] = now
+  local ok, refused = pcall(yield, WAIT)
+  task.waiting = false
+  return ok and not refused
+end
+
+--- Raises when the running task's scope has been cancelled. What a wait does first.
+function M.check()
+  local task = current or M.require_task("check")
+  local scope = task.scope or task
+  if scope.reason and not scope.is_ending then error(scope.reason, 0) end
+end
+
+--- Lets every task run that is ready now, before the running one goes on.
+function M.yield()
+  M.check()
+  local task = current
+  if not isyieldable() then refuse(task, READY) end
+  make_ready(task, READY)
+  task[SINCE] = now
+  local refused = yield(WAIT)
+  if refused then
+    task.waiting = false -- which makes its place in the queue void
+    error(refused, 0)
+  end
+end
+
+--- Set by moonring.inspect: what becomes of a task that has held the loop for too long.
+function M.report_hog()
+end
+
+--- For who resumes a task by other means than run: before, and after.
+function M.count_resume()
+  watch.resumes = watch.resumes + 1
+end
+
+function M.look_for_hog(task)
+  if watch.overdue ~= 0 then M.report_hog(task) end
+end
+
+--- Lets a waiting task run, now: called by the loop and by whoever hands it something, from the scheduler only.
+local function run(task)
+  if task.waiting ~= INTERRUPTED then task.waiting = false end
+  current = task
+  watch.resumes = watch.resumes + 1
+  local ok, mark = resume(task.coroutine)
+  current = nil
+  if watch.overdue ~= 0 then M.report_hog(task) end
+  if not ok then error(mark, 0) end -- the coroutine's own frame has failed, not the task's function
+end
+M.run = run
+
+--- Runs every task that is ready at this moment. Returns whether some are ready again.
+function M.run_ready()
+  local last = ready_last
+  while ready_first <= last do
+    local task = ready[ready_first]
+    ready[ready_first] = nil
+    ready_first = ready_first + 1
+    local waiting = task.waiting
+    if waiting == READY or waiting == INTERRUPTED then
+      if task.coroutine then run(task) else task:start() end
+    end
+  end
+  if ready_first > ready_last then ready_first, ready_last = 1, 0 end
+  return ready_last >= ready_first
+end
+
+function coroutines.task_coroutine()
+  return current and current.coroutine
+end
+
+return M

@@ -1,0 +1,110 @@
+-- moonring.waiters: a queue of those who wait for the same thing, first come, first served.
+--
+-- A waiter is a task, or one case of a select (moonring.operation): anything with a place for its POSITION that is
+-- woken by wake(waiter, value). Leaving the queue early takes O(1) and leaves nothing behind.
+
+local scheduler = require "moonring.scheduler"
+
+local POSITION, DELIVERED = scheduler.POSITION, scheduler.DELIVERED
+
+---@class moonring.Waiters
+local Waiters = {}
+Waiters.__index = Waiters
+
+local M = {}
+
+--- Makes a queue. `what` is what they wait for, as reports say it.
+---@param what? string
+function M.new(what)
+  return setmetatable({ first = 1, last = 0, what = what }, Waiters)
+end
+
+function Waiters:__tostring()
+  return self.what or "a queue"
+end
+
+--- Puts a waiter behind the others.
+function Waiters:add(waiter)
+  local last = self.last + 1
+  self.last = last
+  self[last] = waiter
+  waiter[POSITION] = last
+end
+
+--- The first waiter, which stays where it is; nil when nobody waits.
+function Waiters:peek()
+  local first, last = self.first, self.last
+  while first <= last and not self[first] do
+    first = first + 1
+  end
+  if first > last then
+    self.first, self.last = 1, 0
+    return nil
+  end
+  self.first = first
+  return self[first]
+end
+
+--- Takes a waiter out, wherever it stands. One that isn't there (any more) is no matter.
+function Waiters:remove(waiter)
+  local position = waiter[POSITION]
+  if not position or self[position] ~= waiter then return end
+  self[position] = nil
+  waiter[POSITION] = false
+  local last = self.last
+  if position == last then
+    while last >= self.first and not self[last] do
+      last = last - 1
+    end
+    self.last = last
+  end
+  if self.first > self.last then self.first, self.last = 1, 0 end
+end
+
+-- A task waits on the queue itself.
+Waiters.withdraw = Waiters.remove
+
+--- Puts the running task into the queue and waits. Returns what it is handed.
+function Waiters:wait()
+  local me = scheduler.current() or scheduler.require_task(self.what)
+  self:add(me)
+  scheduler.wait(self)
+  local value = me[DELIVERED]
+  me[DELIVERED] = false
+  return value
+end
+
+--- Takes the first waiter out and wakes it with the value. Returns it, nil when nobody waits.
+function Waiters:wake_first(value)
+  local waiter = self:peek()
+  if not waiter then return nil end
+  self:remove(waiter)
+  M.deliver(waiter, value)
+  return waiter
+end
+
+function Waiters:is_empty()
+  return self:peek() == nil
+end
+
+--- How many wait. Walks through them: for reports and specs.
+function Waiters:count()
+  local count = 0
+  for position = self.first, self.last do
+    if self[position] then count = count + 1 end
+  end
+  return count
+end
+
+--- Hands a value to a waiter that has been taken out of its queue.
+function M.deliver(waiter, value)
+  local selection = waiter.selection
+  if selection then
+    selection:decide(waiter, value)
+  else
+    waiter[DELIVERED] = value
+    scheduler.wake(waiter)
+  end
+end
+
+return M

@@ -1,0 +1,540 @@
+local moonring = require "moonring"
+local net = require "moonring.net"
+local errors = require "moonring.errors"
+local task = require "moonring.task"
+local test = require "moonring.test"
+
+local function code_of(fn, ...)
+  local ok, failure = pcall(fn, ...)
+  return not ok and type(failure) == "table" and failure.code or nil, failure
+end
+
+-- What io.stderr gets while fn runs.
+local function stderr_of(fn)
+  local written, original = {}, io.stderr
+  io.stderr = { write = function(_, ...) -- luacheck: ignore
+    for i = 1, select("#", ...) do
+      written[#written + 1] = tostring((select(i, ...)))
+    end
+  end }
+  local ok, failure = pcall(fn)
+  io.stderr = original -- luacheck: ignore
+  return table.concat(written), ok, failure
+end
+
+describe("a deadline", function()
+  it("cancels the scope with an error that names the time and the place", function()
+    local code, failure = code_of(moonring.scope, function(scope)
+      scope:deadline(0.01)
+      moonring.sleep(60)
+    end)
+    assert.equal("deadline", code)
+    assert.matches("0%.01 s given at .*cancel_spec%.lua:%d+", failure.message)
+  end)
+
+  it("is the nearest of the nested ones", function()
+    test.virtual_clock(function()
+      for _, times in ipairs { { 1, 5 }, { 5, 1 } } do
+        local start = moonring.now()
+        local code = code_of(moonring.timeout, times[1], function()
+          moonring.timeout(times[2], moonring.sleep, 60)
+        end)
+        assert.equal("deadline", code)
+        assert.equal(1, moonring.now() - start)
+      end
+    end)
+  end)
+
+  it("leaves the outer scope alone when the inner one's has passed", function()
+    test.virtual_clock(function()
+      moonring.timeout(10, function()
+        assert.equal("deadline", (code_of(moonring.timeout, 1, moonring.sleep, 60)))
+        moonring.sleep(2)
+      end)
+    end)
+  end)
+
+  it("applies to the children of its scope", function()
+    test.virtual_clock(function()
+      local reason
+      local code = code_of(moonring.timeout, 1, function()
+        moonring.spawn(function() reason = select(2, pcall(moonring.sleep, 60)) end)
+        moonring.spawn(moonring.sleep, 60)
+      end)
+      assert.equal("deadline", code)
+      assert.equal("deadline", reason.code)
+      assert.equal(1, moonring.now())
+    end)
+  end)
+
+  it("can be replaced and taken away", function()
+    test.virtual_clock(function()
+      moonring.scope(function(scope)
+        scope:deadline(1)
+        scope:deadline(5)
+        moonring.sleep(3)
+        scope:deadline(math.huge)
+        moonring.sleep(60)
+      end)
+    end)
+  end)
+
+  it("of zero ends the first wait", function()
+    assert.equal("deadline", (code_of(moonring.timeout, 0, moonring.sleep, 60)))
+  end)
+
+  it("leaves no timer behind when its scope ends in time", function()
+    local before = moonring.stats().timers
+    assert.equal(7, moonring.timeout(60, function() return 7 end))
+    assert.equal(before, moonring.stats().timers)
+  end)
+
+  it("refuses what is no number", function()
+    assert.equal("argument", (code_of(moonring.timeout, "soon", print)))
+    assert.equal("argument", (code_of(moonring.timeout, 1, "fn")))
+    moonring.sleep(0)
+  end)
+end)
+
+describe("moonring.shield", function()
+  it("lets cleaning up wait inside a cancelled scope, and the cancellation come after it", function()
+    local cleaned, after
+    moonring.scope(function(scope)
+      local child = scope:spawn(function()
+        pcall(moonring.sleep, 60)
+        moonring.shield(5, function()
+          moonring.sleep(0.01)
+          cleaned = true
+        end)
+        after = code_of(moonring.sleep, 60)
+      end)
+      moonring.sleep(0)
+      child:cancel()
+    end)
+    assert.is_true(cleaned)
+    assert.equal("cancelled", after)
+  end)
+
+  it("keeps a cancellation away that comes while it runs", function()
+    local cleaned
+    moonring.scope(function(scope)
+      local child = scope:spawn(moonring.shield, 5, function()
+        moonring.sleep(0.01)
+        cleaned = true
+      end)
+      moonring.sleep(0)
+      child:cancel()
+    end)
+    assert.is_true(cleaned)
+  end)
+
+  it("ends by its own time", function()
+    test.virtual_clock(function(scope)
+      local code
+      local child = scope:spawn(function()
+        code = code_of(moonring.shield, 2, moonring.sleep, 60)
+      end)
+      moonring.sleep(0)
+      child:cancel()
+      assert.is_false((child:join()) and code ~= "deadline")
+      assert.equal("deadline", code)
+      assert.equal(2, moonring.now())
+    end)
+  end)
+end)
+
+describe("a cancellation", function()
+  it("of a task that has not started lets it take no step, and closes what it was given", function()
+    local ran, closed = false, false
+    moonring.scope(function(scope)
+      local child = scope:spawn_owning({ close = function() closed = true end }, function() ran = true end)
+      child:cancel()
+      local ok, failure = child:join()
+      assert.is_false(ok)
+      assert.equal("cancelled", failure.code)
+    end)
+    assert.is_false(ran)
+    assert.is_true(closed)
+  end)
+
+  it("of the running task itself is raised by its next wait", function()
+    local went_on, code
+    moonring.scope(function(scope)
+      scope:spawn(function()
+        moonring.current():cancel()
+        went_on = true
+        code = code_of(moonring.sleep, 60)
+      end)
+    end)
+    assert.is_true(went_on)
+    assert.equal("cancelled", code)
+  end)
+
+  it("twice keeps the first reason", function()
+    moonring.scope(function(scope)
+      local first = errors.new("cancelled", "first")
+      local child = scope:spawn(moonring.sleep, 60)
+      moonring.sleep(0)
+      child:cancel(first)
+      child:cancel(errors.new("cancelled", "second"))
+      local ok, failure = child:join()
+      assert.is_false(ok)
+      assert.equal(first, failure)
+      child:cancel()
+      assert.equal(first, select(2, child:join()))
+    end)
+  end)
+
+  it("does not interrupt the end of a scope again", function()
+    local closed = false
+    moonring.scope(function(scope)
+      local child = scope:spawn(function()
+        moonring.scope(function(inner)
+          inner:own { close = function()
+            moonring.sleep(0.01)
+            closed = true
+          end }
+          moonring.sleep(60)
+        end)
+      end)
+      moonring.sleep(0)
+      child:cancel()
+      moonring.sleep(0)
+      child:cancel()
+    end)
+    assert.is_true(closed)
+  end)
+
+  it("reaches the children of a task that waits for them to end", function()
+    moonring.scope(function(scope)
+      local child = scope:spawn(function() moonring.spawn(moonring.sleep, 60) end)
+      moonring.sleep(0)
+      child:cancel()
+      local ok, failure = child:join()
+      assert.is_false(ok)
+      assert.equal("cancelled", failure.code)
+    end)
+  end)
+
+  it("of one task leaves its siblings and its scope alone", function()
+    local ended
+    moonring.scope(function(scope)
+      local child = scope:spawn(moonring.sleep, 60)
+      scope:spawn(function()
+        moonring.sleep(0.01)
+        ended = true
+      end)
+      moonring.sleep(0)
+      child:cancel()
+    end)
+    assert.is_true(ended)
+  end)
+
+  it("that comes after the event lets the wait return", function()
+    local got
+    moonring.scope(function(scope)
+      local channel = moonring.channel()
+      local child = scope:spawn(function() got = channel:receive() end)
+      moonring.sleep(0)
+      channel:send "kept"
+      child:cancel()
+    end)
+    assert.equal("kept", got)
+  end)
+end)
+
+-- Every kind of wait, by name: a function that waits for ever, given a place to put what it needs.
+local function fill(connection)
+  local block = ("x"):rep(65536)
+  while connection:write(block) do end
+end
+
+local kinds = {
+  ["sleep"] = function() moonring.sleep(60) end,
+  ["receive of a channel"] = function() moonring.channel():receive() end,
+  ["send to a channel"] = function() moonring.channel():send(1) end,
+  ["acquire of a semaphore"] = function()
+    local semaphore = moonring.semaphore()
+    semaphore:acquire()
+    semaphore:acquire()
+  end,
+  ["wait of an event"] = function() moonring.event():wait() end,
+  ["acquire of a pool"] = function()
+    local pool = moonring.pool { size = 1, open = function() return { close = function() end } end }
+    pool:acquire()
+    pool:acquire()
+  end,
+  ["join of a task"] = function(outside) outside:join() end,
+  ["select"] = function(_, client)
+    moonring.select { moonring.sleep_op(60), moonring.channel():receive_op(), client:read_op() }
+  end,
+  ["read of a connection"] = function(_, client) client:read() end,
+  ["write of a connection"] = function(_, client) fill(client) end,
+  ["flush of a connection"] = function(_, client)
+    client:write(("x"):rep(262144))
+    while client:flush() do
+      client:write(("x"):rep(262144))
+    end
+  end,
+  ["accept of a listener"] = function(_, _, listener) listener:accept() end,
+  ["a service"] = function(_, _, listener) net.serve(listener, function(connection) connection:read() end) end,
+  ["the end of a scope"] = function()
+    moonring.scope(function(scope) scope:spawn(moonring.sleep, 60) end)
+  end,
+  ["a coroutine of the user's own"] = function()
+    coroutine.wrap(function() coroutine.wrap(moonring.sleep)(60) end)()
+  end,
+}
+
+describe("every wait", function()
+  for name, wait in pairs(kinds) do
+    it("is ended within a turn by a cancellation and leaves nothing: " .. name, function()
+      local operations, timers = moonring.stats().operations, moonring.stats().timers
+      moonring.scope(function(scope)
+        local listener = scope:own(assert(net.listen {}))
+        local client = scope:own(assert(net.connect { port = listener.port }))
+        local server = scope:own(assert(listener:accept()))
+        local outside = scope:spawn(moonring.sleep, 60)
+        local count = task.count()
+        local child = scope:spawn(wait, outside, client, listener)
+        moonring.sleep(0.03)
+        assert.is_false(child:has_ended())
+        local turns = moonring.stats().turns
+        child:cancel()
+        child:join()
+        assert.is_true(moonring.stats().turns - turns <= 2, "turns: " .. moonring.stats().turns - turns)
+        assert.equal(count, task.count())
+        -- The other side is still there, and usable.
+        assert.is_true(server:write "still")
+        outside:cancel()
+      end)
+      local deadline = moonring.now() + 5
+      while moonring.stats().operations > operations and moonring.now() < deadline do
+        moonring.sleep(0.01)
+      end
+      assert.equal(operations, moonring.stats().operations)
+      assert.equal(timers, moonring.stats().timers)
+    end)
+  end
+
+  it("gives memory back only after the kernel's completion", function()
+    moonring.scope(function(scope)
+      local listener = scope:own(assert(net.listen {}))
+      local client = scope:own(assert(net.connect { port = listener.port }))
+      local server = scope:own(assert(listener:accept()))
+      local buffer = scope:allocate(200000)
+      buffer:write(("b"):rep(200000))
+      buffer:reset_for_read()
+      local before = moonring.stats().memory.chunk_bytes
+      local writer = scope:spawn(function()
+        while true do
+          client:write(buffer:slice())
+        end
+      end)
+      moonring.sleep(0.03)
+      writer:cancel()
+      writer:join()
+      buffer:release()
+      -- The kernel has some of it: it stays although its owner has let go.
+      assert.is_true(moonring.stats().memory.chunk_bytes >= before)
+      client:close(0)
+      server:close(0)
+      local deadline = moonring.now() + 5
+      while moonring.stats().memory.chunk_bytes >= before and moonring.now() < deadline do
+        moonring.sleep(0.01)
+      end
+      assert.is_true(moonring.stats().memory.chunk_bytes < before)
+    end)
+  end)
+end)
+
+describe("a cancelled read", function()
+  it("loses no byte", function()
+    moonring.scope(function(scope)
+      local listener = scope:own(assert(net.listen {}))
+      local client = scope:own(assert(net.connect { port = listener.port }))
+      local server = scope:own(assert(listener:accept()))
+      local got, sent = {}, {}
+      for i = 1, 50 do
+        local reader = scope:spawn(function()
+          while true do
+            got[#got + 1] = server:read():to_string()
+          end
+        end)
+        moonring.sleep(0)
+        sent[i] = ("<%d>"):format(i)
+        client:write(sent[i])
+        if i % 3 == 0 then moonring.sleep(0) end
+        reader:cancel()
+        reader:join()
+      end
+      client:shutdown()
+      for buffer in server:chunks() do
+        got[#got + 1] = buffer:to_string()
+      end
+      assert.equal(table.concat(sent), table.concat(got))
+    end)
+  end)
+end)
+
+describe("a cancelled write", function()
+  it("says how much went out and how much is queued", function()
+    moonring.scope(function(scope)
+      local listener = scope:own(assert(net.listen {}))
+      local client = scope:own(assert(net.connect { port = listener.port }))
+      local server = scope:own(assert(listener:accept()))
+      local total = 64 * 1048576
+      local writer = scope:spawn(function() client:write(("w"):rep(total)) end)
+      moonring.sleep(0.05)
+      writer:cancel()
+      local ok, failure = writer:join()
+      assert.is_false(ok)
+      assert.equal("cancelled", failure.code)
+      assert.is_true(failure.sent > 0 and failure.queued > 0)
+      assert.is_true(failure.sent + failure.queued < total)
+      client:shutdown()
+      local got = 0
+      for buffer in server:chunks() do
+        got = got + buffer:remaining()
+      end
+      assert.equal(failure.sent + failure.queued, got)
+    end)
+  end)
+end)
+
+describe("task:join", function()
+  it("returns like pcall what the task's function returned", function()
+    moonring.scope(function(scope)
+      local results = { scope:spawn(function() return 1, nil, 3 end):join() }
+      assert.same({ true, 1, nil, 3 }, results)
+      assert.same({ true }, { scope:spawn(function() end):join() })
+    end)
+  end)
+
+  it("of a dead task returns at once, again and again", function()
+    moonring.scope(function(scope)
+      local child = scope:spawn(function() return "done" end)
+      moonring.sleep(0)
+      for _ = 1, 3 do
+        assert.same({ true, "done" }, { child:join() })
+      end
+    end)
+  end)
+
+  it("returns the failure to who waits in another scope", function()
+    local failure, joined = { "mine" }, nil
+    local ok, caught = pcall(moonring.scope, function(outer)
+      outer:spawn(function()
+        moonring.scope(function(scope)
+          local child = scope:spawn(function()
+            moonring.sleep(0)
+            error(failure)
+          end)
+          outer:spawn(function() joined = { child:join() } end)
+        end)
+      end)
+    end)
+    assert.is_false(ok)
+    assert.equal(failure, caught)
+    assert.is_true(joined == nil or joined[2] == failure)
+  end)
+
+  it("refuses to wait for the task itself and for its parents", function()
+    moonring.scope(function(scope)
+      local parent
+      parent = scope:spawn(function()
+        assert.equal("argument", (code_of(parent.join, parent)))
+        moonring.spawn(function() assert.equal("argument", (code_of(parent.join, parent))) end)
+      end)
+    end)
+  end)
+
+  it("serves many who wait", function()
+    moonring.scope(function(scope)
+      local child = scope:spawn(moonring.sleep, 0.01)
+      local count = 0
+      for _ = 1, 100 do
+        scope:spawn(function()
+          child:join()
+          count = count + 1
+        end)
+      end
+      child:join()
+      moonring.sleep(0)
+      assert.equal(100, count)
+    end)
+  end)
+end)
+
+describe("a failure", function()
+  it("of a second child is reported on standard error", function()
+    local text, ok, caught = stderr_of(function()
+      moonring.scope(function(scope)
+        scope:spawn(function()
+          moonring.sleep(0)
+          error("the first", 0)
+        end)
+        scope:spawn(function()
+          pcall(moonring.sleep, 60)
+          error("the second", 0)
+        end)
+        moonring.sleep(60)
+      end)
+    end)
+    assert.is_false(ok)
+    assert.equal("the first", caught)
+    assert.matches("further failure.*the second", text)
+    assert.matches("spawned at .*cancel_spec%.lua:%d+", text)
+  end)
+
+  it("of the block comes before that of a child which fails while it is cancelled", function()
+    local text, ok, caught = stderr_of(function()
+      moonring.scope(function(scope)
+        scope:spawn(function()
+          pcall(moonring.sleep, 60)
+          error("the child's", 0)
+        end)
+        moonring.sleep(0)
+        error("the block's", 0)
+      end)
+    end)
+    assert.is_false(ok)
+    assert.equal("the block's", caught)
+    assert.matches("the child's", text)
+  end)
+
+  it("of a release after another failure is reported", function()
+    local text, ok, caught = stderr_of(function()
+      moonring.scope(function(scope)
+        scope:own { close = function() error("stuck", 0) end }
+        error("first", 0)
+      end)
+    end)
+    assert.is_false(ok)
+    assert.equal("first", caught)
+    assert.matches("stuck", text)
+  end)
+
+  it("keeps the traceback of the task that failed, also when it is a string", function()
+    local function innermost_function() error "with a place" end
+    moonring.scope(function(scope)
+      local failed
+      failed = scope:spawn(function()
+        pcall(moonring.scope, function(inner)
+          inner:spawn(function() innermost_function() end)
+        end)
+        failed = moonring.current().failure_traceback
+      end)
+      failed:join()
+      assert.matches("innermost_function", failed)
+    end)
+  end)
+
+  it("made of another scope's cancellation is a failure like any", function()
+    local code = code_of(moonring.scope, function(scope)
+      scope:spawn(function() error(errors.new("cancelled", "thrown by hand"), 0) end)
+      moonring.sleep(60)
+    end)
+    assert.equal("cancelled", code)
+  end)
+end)
