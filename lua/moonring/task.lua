@@ -204,8 +204,15 @@ local function note_failure(scope, failure, task)
     return
   end
   scope.first_failure = { failure }
-  if type(failure) ~= "table" and task ~= owner_of(scope) then
-    owner_of(scope).failure_traceback = task.failure_traceback
+  if task == owner_of(scope) then return end
+  -- The traceback goes on where the task was spawned.
+  local trace = M.traceback_of(failure, task)
+  if not trace then return end
+  if task[SPAWNER] then trace = trace .. "\nspawned at " .. place.text(task[SPAWNER], task[LINE]) end
+  if type(failure) == "table" then
+    tracebacks[failure] = trace
+  else
+    owner_of(scope).failure_traceback = trace
   end
 end
 
