@@ -128,6 +128,25 @@ function M.wait(object)
   end
 end
 
+--- The same for a protocol's own loop, which runs directly in its task: nothing of C is in the way of its yield, so that
+--- isn't guarded. The guard is not compiled, and costs a tenth of a request.
+function M.wait_directly(object)
+  local task = current
+  local scope = task.scope or task
+  local reason = scope.reason
+  if reason and not scope.is_ending then
+    object:withdraw(task)
+    error(reason, 0)
+  end
+  task.waiting = object
+  task[SINCE] = now
+  yield(WAIT)
+  if task.waiting == INTERRUPTED then
+    task.waiting = false
+    error(scope.reason, 0)
+  end
+end
+
 --- The same for what must not be interrupted: the end of a scope. Returns false where LuaJIT can't yield.
 function M.wait_uninterrupted(object)
   local task = current

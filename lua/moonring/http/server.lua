@@ -347,7 +347,7 @@ local function serve(connection, handler, limits)
         connection.exchange = false
         give_exchange(exchange)
       end
-      if not connection:read() then return end
+      if not connection:next_input() then return end
       exchange = spare
       if exchange then spare = nil else exchange = new_exchange() end
       exchange.connection = connection

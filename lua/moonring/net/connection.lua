@@ -15,7 +15,7 @@ local address = require "moonring.net.address"
 local C, ffi = native.C, native.ffi
 local band = bit.band
 local readers, writers = loop.readers, loop.writers
-local current, wait = task.current, task.wait
+local current, wait, wait_directly = task.current, task.wait, require("moonring.scheduler").wait_directly
 
 local EAGAIN = -11
 local OPEN = C.MR_BUFFER_OPEN
@@ -68,11 +68,15 @@ local function refuse_busy(what, other)
     tostring(other), what, tostring(current()))
 end
 
-local function wait_in(self, waiting_tasks, what)
-  local slot, me = self.slot, current()
+local function note_in(self, waiting_tasks, what)
+  local slot = self.slot
   local other = waiting_tasks[slot]
   if other then refuse_busy(what, other) end
-  waiting_tasks[slot] = me
+  waiting_tasks[slot] = current()
+end
+
+local function wait_in(self, waiting_tasks, what)
+  note_in(self, waiting_tasks, what)
   wait(self)
   if not self.slot then refuse_closed(what) end
 end
@@ -91,6 +95,29 @@ function Connection:input_buffer()
     self.input = input
   end
   return input
+end
+
+--- What read() does, for the loop of a protocol that runs directly in its task. Internal.
+---@return moonring.Buffer? buffer
+---@return string? message
+---@return string? code
+function Connection:next_input()
+  local slot = self.slot
+  if not slot then refuse_closed("read") end
+  local input = self.input
+  local count = C.mr_connection_read(self.handle, slot, input)
+  if count > 0 then return input end
+  -- No loop here: it would be a short one in the middle of the caller's, which then is not compiled.
+  if count == EAGAIN then
+    note_in(self, readers, "read")
+    wait_directly(self)
+    if not self.slot then refuse_closed("read") end
+    count = C.mr_connection_read(self.handle, slot, input)
+    if count > 0 then return input end
+    if count == EAGAIN then return self:next_input() end
+  end
+  if count == 0 then return nil end
+  return errors.world(count, "read")
 end
 
 -- Reads into a buffer of the caller's. It is looked at anew after every wait, in which its owner may have released it.
@@ -131,14 +158,11 @@ function Connection:read(target)
   if target ~= nil then return read_into(self, slot, target) end
   local input = self.input or self:input_buffer()
   local count = C.mr_connection_read(self.handle, slot, input)
-  if count > 0 then return input end
-  -- No loop here: it would be a short one in the middle of the caller's, which then is not compiled.
-  if count == EAGAIN then
+  while count == EAGAIN do
     wait_in(self, readers, "read")
     count = C.mr_connection_read(self.handle, slot, input)
-    if count > 0 then return input end
-    if count == EAGAIN then return self:read() end
   end
+  if count > 0 then return input end
   if count == 0 then return nil end
   return errors.world(count, "read")
 end
