@@ -438,6 +438,39 @@ function Scope:own(resource, ...)
   return resource, ...
 end
 
+--- Takes something out of the scope's hands: it is the caller's from then on, or, with `to`, another scope's. Returns it.
+---@param resource any what own or allocate has returned
+---@param to? moonring.Scope
+function Scope:release(resource, to)
+  local owned = self.owned
+  for i = owned and #owned or 0, 1, -1 do
+    if owned[i] == resource then
+      table.remove(owned, i)
+      if to then return to:own(resource) end
+      return resource
+    end
+  end
+  errors.raise("argument", "scope:release: the scope does not own %s", tostring(resource))
+end
+
+--- Ends the scope before its block does: cancels and waits for its child tasks, releases what it owns. Closing again
+--- does nothing. Only the task of the scope can do that, and only when no scope within is open.
+function Scope:close()
+  if not self.is_open then return end
+  local task = current()
+  if not task or innermost(task) ~= self then
+    errors.raise("busy", "scope:close: only the task whose innermost scope it is can close it")
+  end
+  local child = self.first_child
+  while child do
+    cancel(child, errors.new("cancelled", "cancelled: its scope has been closed"))
+    child = child.next_sibling
+  end
+  local ok, failure = close_scope(self, true)
+  self.is_ending = false
+  if not ok then error(failure, 0) end
+end
+
 --- Ends the scope's work: every wait in it and below it raises. `reason` is the error object they get. Again does
 --- nothing, the first reason stays.
 ---@param reason? any
