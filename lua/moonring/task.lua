@@ -219,7 +219,7 @@ end
 local function stop_deadline(scope)
   local deadline = scope.timer_of_deadline
   if deadline then
-    scope.timer_of_deadline = nil
+    scope.timer_of_deadline = false
     clock.stop(deadline.timer, deadline)
   end
 end
@@ -490,33 +490,44 @@ Deadline.__index = Deadline
 
 function Deadline:expired()
   local scope = self.scope
-  scope.timer_of_deadline = nil
+  scope.timer_of_deadline = false
   cancel(scope, errors.new("deadline", ("deadline: the %g s given at %s have passed"):format(self.seconds,
     place.text(self.func, self.line))))
 end
 
-local function set_deadline(scope, seconds, level)
+local function check_seconds(seconds)
   if type(seconds) ~= "number" or seconds ~= seconds then
     errors.raise("argument", "deadline: a number of seconds is needed, not %s", tostring(seconds))
   end
-  if not scope.is_open or scope.waiting == ENDED then errors.raise("closed", "deadline: the scope has ended") end
-  stop_deadline(scope)
-  if seconds == math.huge then return end
+end
+
+-- Its timer runs before it has a scope: nothing can fail once the scope is open.
+local function new_deadline(seconds, level)
+  check_seconds(seconds)
   local func, line = place.caller(level + 2)
-  local deadline = setmetatable({ scope = scope, seconds = seconds, func = func, line = line }, Deadline)
-  if seconds <= 0 then
+  local deadline = setmetatable({ scope = false, timer = false, seconds = seconds, func = func, line = line }, Deadline)
+  if seconds > 0 and seconds < math.huge then deadline.timer = clock.start(seconds, deadline) end
+  return deadline
+end
+
+local function set_deadline(scope, deadline)
+  deadline.scope = scope
+  if deadline.timer then
+    scope.timer_of_deadline = deadline
+  elseif deadline.seconds <= 0 then
     deadline:expired()
-    return
   end
-  deadline.timer = clock.start(seconds, deadline)
-  scope.timer_of_deadline = deadline
 end
 
 --- Gives everything in this scope and below `seconds` together, from now: then it is cancelled with an error of code
 --- "deadline". Set again it replaces the earlier one; math.huge takes it away. Of nested deadlines the nearest wins.
 ---@param seconds number
 function Scope:deadline(seconds)
-  set_deadline(self, seconds, 1)
+  check_seconds(seconds)
+  if not self.is_open or self.waiting == ENDED then errors.raise("closed", "deadline: the scope has ended") end
+  local deadline = new_deadline(seconds, 1)
+  stop_deadline(self)
+  set_deadline(self, deadline)
 end
 
 function Scope:__tostring()
@@ -603,8 +614,9 @@ end
 local function leave_scope(scope, ok, ...)
   local task = scope.task
   local closed_ok, failure
-  if ok and not (scope.first_child or scope.owned or scope.first_failure or scope.timer_of_deadline or scope.cut_short) then
+  if ok and not (scope.first_child or scope.owned or scope.first_failure or scope.cut_short) then
     closed_ok, scope.is_open = true, false
+    stop_deadline(scope)
   else
     closed_ok, failure = close_scope(scope, ok, (...))
   end
@@ -622,7 +634,10 @@ end
 local function new_scope(what, reason_of)
   local task = scheduler.require_task(what)
   local parent = innermost(task)
-  local scope = setmetatable({ task = task, next_sibling = false, previous_sibling = false }, Scope)
+  local scope = setmetatable({
+    task = task, parent = parent, is_open = true, timer_of_deadline = false, first_child = nil,
+    next_sibling = false, previous_sibling = false, reason = nil,
+  }, Scope)
   if reason_of then scope.reason = parent.reason end
   adopt(parent, scope)
   task.scope = scope
@@ -643,9 +658,10 @@ end
 ---@param fn function
 function M.timeout(seconds, fn, ...)
   check_function("moonring.timeout", fn)
+  scheduler.require_task "moonring.timeout"
+  local deadline = new_deadline(seconds, 1)
   local scope = new_scope("moonring.timeout", true)
-  local ok, problem = pcall(set_deadline, scope, seconds, 2)
-  if not ok then return leave_scope(scope, false, problem) end
+  set_deadline(scope, deadline)
   return leave_scope(scope, xpcall(fn, record_traceback, ...))
 end
 
@@ -655,10 +671,11 @@ end
 ---@param fn function
 function M.shield(seconds, fn, ...)
   check_function("moonring.shield", fn)
+  scheduler.require_task "moonring.shield"
+  local deadline = new_deadline(seconds, 1)
   local scope = new_scope("moonring.shield", false)
   scope.is_shield = true
-  local ok, problem = pcall(set_deadline, scope, seconds, 2)
-  if not ok then return leave_scope(scope, false, problem) end
+  set_deadline(scope, deadline)
   return leave_scope(scope, xpcall(fn, record_traceback, ...))
 end
 

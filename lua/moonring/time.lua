@@ -56,7 +56,7 @@ function M.after(seconds, fn, ...)
   local me = scheduler.require_task "moonring.after"
   scheduler.check()
   local later = task.spawn_in(task.innermost(me), "moonring.after", 1, fn, ...)
-  local delay = setmetatable({ task = later, seconds = seconds }, Delay)
+  local delay = setmetatable({ task = later, seconds = seconds, timer = false }, Delay)
   later.waiting = delay
   delay.timer = clock.start(math.max(seconds, 0), delay)
   return later

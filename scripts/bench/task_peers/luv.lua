@@ -37,8 +37,8 @@ end), clock)
 
 -- A channel of no capacity between two coroutines, through the loop.
 local function hand_over(count, prepare)
-  local consumer, producer, value = coroutine.running(), nil, nil
-  producer = coroutine.create(function()
+  local consumer, value = coroutine.running(), nil
+  local producer = coroutine.create(function()
     for i = 1, count do
       value = i
       later(consumer)
@@ -76,7 +76,7 @@ end), clock)
 -- Three waiters are noted and taken back for each value.
 measure("select of three", inside(function(count)
   hand_over(count, function()
-    local waiters = {}
+    local waiters = {} -- luacheck: ignore
     for i = 1, 3 do
       waiters[i] = { coroutine.running() }
     end
