@@ -57,11 +57,15 @@ measure("timer start + cancel", inside(function(controller, count)
     for i = 1, 100 do
       local stop = condition.new()
       stops[i] = stop
-      controller:wrap(function() stop:wait(60) end)
+      controller:wrap(function()
+        if stops[i] then stop:wait(60) end
+      end)
     end
     cqueues.sleep(0)
     for i = 1, 100 do
-      stops[i]:signal()
+      local stop = stops[i]
+      stops[i] = nil
+      stop:signal()
     end
     cqueues.sleep(0)
   end

@@ -1,5 +1,7 @@
 -- Measures fn(count), which does something count times: the best of several rounds, in nanoseconds each.
 
+io.stdout:setvbuf("no")
+
 local COUNT, ROUNDS = 100000, 7
 
 return function(name, fn, clock)
