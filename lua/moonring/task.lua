@@ -182,6 +182,14 @@ local function release(scope, resource)
 end
 
 -- Releases what a scope owns, last made first. A release that fails doesn't keep the others from theirs.
+-- Most scopes own one thing: that is kept without a list, and released without a loop, which would keep the code around
+-- the scope from being compiled.
+local function release_first(scope)
+  local resource = scope.resource
+  scope.resource = false
+  release(scope, resource)
+end
+
 local function release_owned(scope)
   local owned = scope.owned
   while owned and #owned > 0 do
@@ -190,11 +198,7 @@ local function release_owned(scope)
     release(scope, resource)
   end
   scope.owned = nil
-  if scope.resource then
-    local resource = scope.resource
-    scope.resource = false
-    release(scope, resource)
-  end
+  if scope.resource then release_first(scope) end
 end
 
 -- The first failure is what leaves the scope.
@@ -430,11 +434,13 @@ function Scope:own(resource, ...)
     errors.raise("closed", "own: the scope has ended; what it was given has been closed")
   end
   local owned = self.owned
-  if not owned then
-    owned = {}
-    self.owned = owned
+  if owned then
+    owned[#owned + 1] = resource
+  elseif self.resource then
+    self.owned = { resource }
+  else
+    self.resource = resource
   end
-  owned[#owned + 1] = resource
   return resource, ...
 end
 
@@ -449,6 +455,11 @@ function Scope:release(resource, to)
       if to then return to:own(resource) end
       return resource
     end
+  end
+  if resource and self.resource == resource then
+    self.resource = false
+    if to then return to:own(resource) end
+    return resource
   end
   errors.raise("argument", "scope:release: the scope does not own %s", tostring(resource))
 end
@@ -617,6 +628,11 @@ local function leave_scope(scope, ok, ...)
   if ok and not (scope.first_child or scope.owned or scope.first_failure or scope.cut_short) then
     closed_ok, scope.is_open = true, false
     stop_deadline(scope)
+    if scope.resource then
+      scope.is_ending = true
+      release_first(scope)
+      if scope.first_failure then closed_ok, failure = close_scope(scope, ok) end
+    end
   else
     closed_ok, failure = close_scope(scope, ok, (...))
   end
@@ -636,7 +652,7 @@ local function new_scope(what, reason_of)
   local parent = innermost(task)
   local scope = setmetatable({
     task = task, parent = parent, is_open = true, timer_of_deadline = false, first_child = nil,
-    next_sibling = false, previous_sibling = false, reason = nil,
+    next_sibling = false, previous_sibling = false, resource = false,
   }, Scope)
   if reason_of then scope.reason = parent.reason end
   adopt(parent, scope)
