@@ -50,7 +50,9 @@ int mr_queue_append(mr_loop *loop, mr_queue *queue, mr_iovec *iovec) {
       mr_iovec_release(iovec);
       return -ENOMEM;
     }
-    mr_iovec_move(&piece->iovec, iovec);
+    /* Handed on as it is: what moves inside the loop needs no new generation to tell old holders by. */
+    piece->iovec = *iovec;
+    *iovec = (mr_iovec){0};
     if (queue->last)
       queue->last->next = piece;
     else
