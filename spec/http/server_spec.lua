@@ -437,6 +437,34 @@ describe("http.serve", function()
     end)
   end)
 
+  it("raises closed also when a task of an earlier pipelined request uses them", function()
+    local codes = {}
+    with_server(function(req, response)
+      if req.path == "/first" then
+        moonring.spawn(function()
+          for _, use in ipairs { function() return req.path end, function() return response:send(500, "mixed up") end } do
+            local ok, failure = pcall(use)
+            codes[#codes + 1] = ok or failure.code
+          end
+        end)
+      else
+        moonring.sleep(0.01)
+      end
+      hello(req, response)
+    end, function(connect)
+      local client = connect()
+      client:write(request("/first") .. request("/second") .. request("/third"))
+      local rest
+      for _, path in ipairs { "/first", "/second", "/third" } do
+        local status, body, _, more = read_response(client, rest)
+        rest = more
+        assert.equal(200, status)
+        assert.equal("hello " .. path, body)
+      end
+    end)
+    assert.same({ "closed", "closed" }, codes)
+  end)
+
   it("lets a handler wait, and serves others meanwhile", function()
     with_server(function(req, response)
       if req.path == "/slow" then moonring.sleep(0.1) end
