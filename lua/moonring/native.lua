@@ -21,12 +21,9 @@ end
 
 -- The compiler may read a field again after a C call that changed it (see docs/luajit.md); without fused loads it
 -- doesn't. The other limits keep a service of many handlers compiled instead of flushing its traces.
-local jit_options_set = pcall(function()
-  require("jit.opt").start("-fuse", "maxtrace=8000", "maxmcode=8192", "sizemcode=512")
-end)
+require("jit.opt").start("-fuse", "maxtrace=8000", "maxmcode=8192", "sizemcode=512")
 
 return {
   ffi = ffi,
   C = C,
-  jit_options_set = jit_options_set,
 }

@@ -106,11 +106,8 @@ local function refuse(task, object, refused)
   error(refused, 0)
 end
 
---- Suspends the running task until it is woken. `object` is what it waits on and offers withdraw(task).
---- Raises the reason when its scope has been cancelled, before or while it waits.
-function M.wait(object)
-  local task = current
-  if not task then M.require_task("wait") end
+-- What comes before the yield of a wait: raises when the scope has been cancelled. Returns the scope.
+local function begin_wait(task, object)
   local scope = task.scope or task
   local reason = scope.reason
   if reason and not scope.is_ending then
@@ -119,32 +116,36 @@ function M.wait(object)
   end
   task.waiting = object
   task[SINCE] = now
-  -- The yield raises where it is impossible; asking first costs three times what pcall does.
-  local ok, refused = pcall(yield, WAIT)
-  if not ok or refused then refuse(task, object, refused) end
+  return scope
+end
+
+-- And what comes after it: raises when the wait was interrupted.
+local function end_wait(task, scope)
   if task.waiting == INTERRUPTED then
     task.waiting = false
     error(scope.reason, 0)
   end
 end
 
+--- Suspends the running task until it is woken. `object` is what it waits on and offers withdraw(task).
+--- Raises the reason when its scope has been cancelled, before or while it waits.
+function M.wait(object)
+  local task = current
+  if not task then M.require_task("wait") end
+  local scope = begin_wait(task, object)
+  -- The yield raises where it is impossible; asking first costs three times what pcall does.
+  local ok, refused = pcall(yield, WAIT)
+  if not ok or refused then refuse(task, object, refused) end
+  end_wait(task, scope)
+end
+
 --- The same for a protocol's own loop, which runs directly in its task: nothing of C is in the way of its yield, so that
 --- isn't guarded. The guard is not compiled, and costs a tenth of a request.
 function M.wait_directly(object)
   local task = current
-  local scope = task.scope or task
-  local reason = scope.reason
-  if reason and not scope.is_ending then
-    object:withdraw(task)
-    error(reason, 0)
-  end
-  task.waiting = object
-  task[SINCE] = now
+  local scope = begin_wait(task, object)
   yield(WAIT)
-  if task.waiting == INTERRUPTED then
-    task.waiting = false
-    error(scope.reason, 0)
-  end
+  end_wait(task, scope)
 end
 
 --- The same for what must not be interrupted: the end of a scope. Returns false where LuaJIT can't yield.

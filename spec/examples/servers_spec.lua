@@ -1,14 +1,7 @@
 local moonring = require "moonring"
 local net = require "moonring.net"
 local process = require "spec.support.process"
-
-local function read_exactly(connection, count)
-  local text = ""
-  while #text < count do
-    text = text .. assert(connection:read(), "the stream has ended"):to_string()
-  end
-  return text
-end
+local read_exactly = require("spec.support.stream").read_exactly
 
 -- Starts an example on a free port and returns the process and the port that it prints.
 local function start(scope, name, ...)

@@ -1,6 +1,8 @@
 local moonring = require "moonring"
 local http = require "moonring.http"
 local net = require "moonring.net"
+local with_stderr = require "spec.support.stderr"
+local read_all = require("spec.support.stream").read_all
 
 -- Runs body(connect, port) beside a server; connect() gives a raw connection to it.
 local function with_server(handler, body, options)
@@ -12,24 +14,6 @@ local function with_server(handler, body, options)
     end, listener.port)
     server:cancel()
   end)
-end
-
--- Standard error is watched while body runs. Returns what was written.
-local function with_stderr(body)
-  local written, stderr = {}, io.stderr
-  io.stderr = { write = function(_, ...) written[#written + 1] = table.concat { ... } end } -- luacheck: ignore
-  local ok, failure = pcall(body)
-  io.stderr = stderr -- luacheck: ignore
-  if not ok then error(failure, 0) end
-  return table.concat(written)
-end
-
-local function read_all(connection)
-  local parts = {}
-  for buffer in connection:chunks() do
-    parts[#parts + 1] = buffer:read_string()
-  end
-  return table.concat(parts)
 end
 
 -- Reads one response. Returns its status, body and head.

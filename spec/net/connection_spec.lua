@@ -2,7 +2,11 @@ local moonring = require "moonring"
 local net = require "moonring.net"
 local connections = require "moonring.net.connection"
 local process = require "spec.support.process"
+local stream = require "spec.support.stream"
+local with_stderr = require "spec.support.stderr"
 local eventually = require "spec.support.eventually"
+
+local read_exactly, read_all = stream.read_exactly, stream.read_all
 
 -- Runs body(scope, client, server) with the two ends of a connection.
 local function with_pair(body)
@@ -12,22 +16,6 @@ local function with_pair(body)
     local server = scope:own(assert(listener:accept()))
     return body(scope, client, server)
   end)
-end
-
-local function read_exactly(connection, count)
-  local text = ""
-  while #text < count do
-    text = text .. assert(connection:read()):to_string()
-  end
-  return text
-end
-
-local function read_all(connection)
-  local parts = {}
-  for buffer in connection:chunks() do
-    parts[#parts + 1] = buffer:read_string()
-  end
-  return table.concat(parts)
 end
 
 describe("a connection", function()
@@ -426,26 +414,22 @@ describe("net.serve", function()
   end)
 
   it("goes on when a handler fails, and says why on standard error", function()
-    local written = {}
-    local stderr = io.stderr
-    io.stderr = { write = function(_, ...) written[#written + 1] = table.concat { ... } end } -- luacheck: ignore
-    local ok, failure = pcall(moonring.scope, function(scope)
-      local listener = assert(net.listen {})
-      local server = scope:spawn(net.serve, listener, function(connection)
-        if connection:read():to_string() == "bad" then error("handler trouble") end
-        connection:write("fine")
+    local text = with_stderr(function()
+      moonring.scope(function(scope)
+        local listener = assert(net.listen {})
+        local server = scope:spawn(net.serve, listener, function(connection)
+          if connection:read():to_string() == "bad" then error("handler trouble") end
+          connection:write("fine")
+        end)
+        local bad = scope:own(assert(net.connect { port = listener.port }))
+        bad:write("bad")
+        assert.is_nil((bad:read()))
+        local good = scope:own(assert(net.connect { port = listener.port }))
+        good:write("good")
+        assert.equal("fine", good:read():to_string())
+        server:cancel()
       end)
-      local bad = scope:own(assert(net.connect { port = listener.port }))
-      bad:write("bad")
-      assert.is_nil((bad:read()))
-      local good = scope:own(assert(net.connect { port = listener.port }))
-      good:write("good")
-      assert.equal("fine", good:read():to_string())
-      server:cancel()
     end)
-    io.stderr = stderr -- luacheck: ignore
-    assert.is_true(ok, tostring(failure))
-    local text = table.concat(written)
     assert.is_truthy(text:find("handler trouble", 1, true))
     assert.is_truthy(text:find("connection_spec.lua", 1, true))
   end)
