@@ -20,6 +20,7 @@ static volatile sig_atomic_t wake_fd = -1;
 static void note(int number) {
   int saved_errno = errno;
   if (pending[number]) {
+    mr_terminal_restore();
     signal(number, SIG_DFL);
     raise(number);
   }
@@ -88,6 +89,7 @@ void mr_signals_destroy(mr_loop *loop) {
 }
 
 void mr_signal_die(int number) {
+  mr_terminal_restore();
   signal(number, SIG_DFL);
   raise(number);
 }
