@@ -8,6 +8,7 @@
 #include <lua.h>
 #include <luajit.h>
 #include <lualib.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -38,6 +39,51 @@ static int load_caller(lua_State *L) {
   return 1;
 }
 
+/* Where the function is kept that a signal interrupts Lua code with. */
+static const char interrupt_key[] = "moonring.interrupt";
+static lua_State *interrupted; /* any state of the one that runs: hooks are global in LuaJIT */
+
+enum { INTERRUPT_INSTRUCTIONS = 1000 };
+
+/* Asks the function; it raises what stops the code that runs here, or tells whether it wants to be asked again. */
+static void ask_interrupt(lua_State *L, lua_Debug *frame) {
+  (void)frame;
+  lua_sethook(L, NULL, 0, 0);
+  if (!lua_checkstack(L, LUA_MINSTACK))
+    return;
+  lua_getfield(L, LUA_REGISTRYINDEX, interrupt_key);
+  if (!lua_isfunction(L, -1)) {
+    lua_pop(L, 1);
+    return;
+  }
+  lua_call(L, 0, 1);
+  int again = lua_toboolean(L, -1);
+  lua_pop(L, 1);
+  if (again)
+    lua_sethook(L, ask_interrupt, LUA_MASKCOUNT, INTERRUPT_INSTRUCTIONS);
+}
+
+/* The one thing of Lua's that a signal handler may call. */
+static void interrupt(void) {
+  lua_sethook(interrupted, ask_interrupt, LUA_MASKCALL | LUA_MASKRET | LUA_MASKCOUNT, 1);
+}
+
+/* interrupt(fn): from now on SIGINT, where the loop watches it, also has fn called within the code that runs; nil ends that. */
+static int set_interrupt(lua_State *L) {
+  lua_settop(L, 1);
+  int enable = lua_isfunction(L, 1);
+  mr_signal_interrupt(SIGINT, enable ? interrupt : NULL);
+  lua_setfield(L, LUA_REGISTRYINDEX, interrupt_key);
+  if (!enable)
+    lua_sethook(L, NULL, 0, 0);
+  return 0;
+}
+
+static int load_interrupt(lua_State *L) {
+  lua_pushcfunction(L, set_interrupt);
+  return 1;
+}
+
 static void register_modules(lua_State *L) {
   lua_getglobal(L, "package");
   lua_getfield(L, -1, "preload");
@@ -48,6 +94,8 @@ static void register_modules(lua_State *L) {
   }
   lua_pushcfunction(L, load_caller);
   lua_setfield(L, -2, "moonring.caller");
+  lua_pushcfunction(L, load_interrupt);
+  lua_setfield(L, -2, "moonring.interrupt");
   lua_pop(L, 2);
 }
 
@@ -60,6 +108,7 @@ typedef struct invocation {
 
 static int run(lua_State *L) {
   invocation *call = lua_touserdata(L, 1);
+  interrupted = L;
   luaL_openlibs(L);
   register_modules(L);
   lua_getglobal(L, "require");
@@ -73,6 +122,7 @@ static int run(lua_State *L) {
   }
   lua_call(L, 2, 1);
   call->status = (int)lua_tointeger(L, -1);
+  mr_signal_interrupt(SIGINT, NULL);
   return 0;
 }
 

@@ -17,6 +17,14 @@
 static volatile sig_atomic_t pending[NSIG];
 static volatile sig_atomic_t wake_fd = -1;
 
+/* What a signal does besides: it runs in the handler. */
+static void (*volatile interrupts[NSIG])(void);
+
+void mr_signal_interrupt(int number, void (*interrupt)(void)) {
+  if (number > 0 && number < NSIG)
+    interrupts[number] = interrupt;
+}
+
 static void note(int number) {
   int saved_errno = errno;
   if (pending[number]) {
@@ -25,6 +33,9 @@ static void note(int number) {
     raise(number);
   }
   pending[number] = 1;
+  void (*interrupt)(void) = interrupts[number];
+  if (interrupt)
+    interrupt();
   const uint64_t one = 1;
   if (wake_fd >= 0 && write(wake_fd, &one, sizeof one) < 0)
     pending[number] = 2; /* the counter is full: the loop has been woken already */

@@ -77,7 +77,9 @@ int mr_terminal_raw(int descriptor) {
   found = raw;
   raw.c_iflag &= (tcflag_t) ~(BRKINT | ICRNL | INPCK | ISTRIP | IXON);
   raw.c_cflag |= CS8;
-  raw.c_lflag &= (tcflag_t) ~(ECHO | ICANON | IEXTEN | ISIG);
+  raw.c_lflag &= (tcflag_t) ~(ECHO | ICANON | IEXTEN);
+  raw.c_lflag |= ISIG | NOFLSH; /* for Ctrl-C, and Ctrl-\ as the last resort, while a program doesn't read */
+  raw.c_cc[VSUSP] = _POSIX_VDISABLE;
   raw.c_cc[VMIN] = 1;
   raw.c_cc[VTIME] = 0;
   if (!at_exit && atexit(mr_terminal_restore))

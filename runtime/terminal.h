@@ -12,8 +12,8 @@
 MR_API int mr_terminal_is(int descriptor);
 
 /*
- * Lets the terminal hand over every key as it is typed: no lines, no echo, no signals from keys; output is processed as before. What
- * was set stays known until mr_terminal_restore, which also runs when the process exits or a signal ends it. Calling it
+ * Lets the terminal hand over every key as it is typed: no lines, no echo; output is processed as before. Of the keys that are
+ * signals Ctrl-C and Ctrl-\ stay so, because they must reach a program that computes. What was set stays known until mr_terminal_restore, which also runs when the process exits or a signal ends it. Calling it
  * again for the same descriptor does nothing. Result: 0, -EBUSY when another terminal is raw, -ENOTTY, negative errno.
  */
 MR_API int mr_terminal_raw(int descriptor);

@@ -154,6 +154,18 @@ local function hand_over_children(scope)
   end
 end
 
+--- Hands the children and the resources of a task, which is about to end, over to its parent: for a REPL, whose blocks
+--- leave tasks behind. Internal.
+function M.hand_over(task)
+  hand_over_children(task)
+  local parent = task.parent
+  for _, resource in ipairs(task.owned or {}) do
+    parent:own(resource)
+  end
+  if task.resource then parent:own(task.resource) end
+  task.owned, task.resource = nil, false
+end
+
 -- Returns an error when it can't wait for them.
 local function wait_for_children(scope)
   while scope.first_child do
