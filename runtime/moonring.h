@@ -47,4 +47,6 @@ MR_API const char *mr_error_text(int error);
 
 #include "terminal.h"
 
+#include "descriptor.h"
+
 #endif

@@ -24,6 +24,9 @@ local readers, writers, sleepers, listeners, signals = M.readers, M.writers, M.s
 
 local handle -- mr_loop *, made when it is first asked for
 
+--- Set by moonring.cli: called when the loop has been made.
+M.on_start = false
+
 --- The C loop. Made at the first call; raises what stands in the way and what to do about it.
 function M.handle()
   if handle then return handle end
@@ -37,6 +40,7 @@ function M.handle()
   end
   handle = out[0]
   M.started = true
+  if M.on_start then M.on_start() end
   return handle
 end
 
@@ -90,8 +94,10 @@ local function end_deadlock(root)
   root:cancel(failure)
 end
 
---- Runs the loop until `root`, a task without a parent, has ended.
+--- Runs the loop until `root`, a task without a parent, has ended. The loop is made when somebody first waits.
 function M.run_until(root)
+  if not handle then run_ready() end
+  if root:has_ended() then return end
   local loop = M.handle()
   local events = C.mr_loop_events(loop)
   while not root:has_ended() do

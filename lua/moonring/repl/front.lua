@@ -288,7 +288,9 @@ function M.run(options)
   }, Front)
   self.heartbeat:expired()
   local before_resize, before_continue = loop.signals[SIGWINCH], loop.signals[SIGCONT]
-  local release = interrupt.take(function() interrupted(self) end, options.backend.computing)
+  local release = interrupt.take(function() interrupted(self) end, options.backend.computing, function()
+    if not self.editing then output.raw "\n" end -- behind the ^C that the terminal shows
+  end)
   local body = read_lines
   if can_edit() then
     body = edit

@@ -36,12 +36,13 @@ M.watch = watch
 --- Returns a function that gives the signal back.
 ---@param handler fun()
 ---@param computing fun(): moonring.Task?
+---@param on_interrupt fun() called before a task is interrupted; then handler isn't
 ---@return fun() release
-function M.take(handler, computing)
-  local since
+function M.take(handler, computing, on_interrupt)
+  local since, done
   local before = watch(SIGINT, function()
     since = nil
-    handler()
+    if done then done = false else handler() end
   end)
   if found then
     set_hook(function()
@@ -49,7 +50,8 @@ function M.take(handler, computing)
       since = since or now
       local running = scheduler.current()
       if running and (running == computing() or now - since > PATIENCE) then
-        since = nil
+        since, done = nil, true
+        on_interrupt()
         error(errors.new("interrupted", "interrupted"), 0)
       end
       return running ~= nil -- whether to be called again: the loop itself hears of the signal by its event

@@ -1,0 +1,211 @@
+-- moonring.cli.run: runs a function as the main task of the process, and ends the process in order.
+--
+-- The process ends when the main task and its children have ended. Everything a script does not use is not loaded.
+
+local errors = require "moonring.errors"
+local task = require "moonring.task"
+local loop = require "moonring.loop"
+
+local M = {}
+
+local SIGINT, SIGTERM, SIGUSR1 = 2, 15, 10
+
+-- A nil error says that everything has been told already (busted ends a failed run so).
+local function report(failure, root)
+  if failure == nil then return end
+  local text = tostring(failure)
+  io.stderr:write("moonring: ", text, "\n")
+  local trace = task.traceback_of(failure, root)
+  if trace and trace ~= "" then io.stderr:write(trace, "\n") end
+end
+
+local function watch_signal(C, number, handler)
+  loop.signals[number] = handler
+  local result = C.mr_signal_watch(loop.handle(), number)
+  if result < 0 then
+    local _, message, code = errors.world(result, "watch signals")
+    errors.raise(code, "%s", message)
+  end
+end
+
+-- SIGUSR1 prints the tasks. SIGINT and SIGTERM cancel the main task; scopes end in order, and the process then ends by
+-- that signal, as its parent expects. A second one doesn't wait for the first. Before there is a loop, nothing waits, and
+-- signals do what they do to any program.
+local function watch_signals(root)
+  local C = require("moonring.native").C
+  local received
+  local function stop(number)
+    if received then C.mr_signal_die(number) end
+    received = number
+    root:cancel(errors.new("cancelled", ("cancelled: the process was told to end by signal %d"):format(number)))
+  end
+  function loop.on_start()
+    watch_signal(C, SIGINT, stop)
+    watch_signal(C, SIGTERM, stop)
+    watch_signal(C, SIGUSR1, function() io.stderr:write(require("moonring.inspect").text()) end)
+  end
+  return function()
+    return received
+  end
+end
+
+-- Ends the loop. Memory that is held beyond it is told; what nobody reaches any more is collected first, so that it
+-- counts as caught by its finalizer and not as held. Returns whether the process shall fail for it.
+local function end_loop(policy)
+  if not loop.started then return false end
+  if package.loaded["moonring.memory"] then
+    local memory = require "moonring.memory"
+    memory.handle()
+    if memory.held() > 0 then memory.collect() end
+  end
+  local _, held = loop.close()
+  if held == 0 or policy == "ignore" then return false end
+  local C = require("moonring.native").C
+  io.stderr:write(("moonring: %d iovec%s still held at the end%s\n"):format(held, held == 1 and " is" or "s are",
+    C.mr_trace_enabled() ~= 0 and "" or "; --trace=iovec tells where they were made"))
+  return policy == "fail"
+end
+
+-- os.exit must not leave the kernel with operations on memory that is about to go.
+local function guard_exit(at_end)
+  local exit = os.exit
+  function os.exit(status, ...) -- luacheck: ignore
+    local failed = at_end()
+    if failed and (status == nil or status == true or status == 0) then status = 1 end
+    exit(status, ...)
+  end
+end
+
+local function run_main(options, main, ...)
+  io.stdout:setvbuf "line" -- a service's first line is waited for, also through a pipe
+  local root = task.root(main, ...)
+  root:named "main"
+  local function at_end()
+    if options.at_end then options.at_end() end
+    return end_loop(options.leaks)
+  end
+  guard_exit(at_end)
+  local signal_received = watch_signals(root)
+  loop.run_until(root)
+  local received = signal_received()
+  local failure = root.failure
+  local leaked = at_end()
+  if options.restart then options.restart(root, received, report) end
+  if received and (not root.failed or errors.is(failure, "cancelled")) then
+    io.stdout:flush()
+    require("moonring.native").C.mr_signal_die(received)
+  end
+  if not root.failed then
+    local ok = (root.results and root.results[1]) ~= false
+    return (leaked or not ok) and 1 or 0
+  end
+  report(failure, root)
+  return 1
+end
+
+--- Runs `main(...)` as the main task. Returns the exit status: 1 when it fails, or when what it returns first is false.
+---@param options table what moonring.cli.options has parsed
+---@param main function
+---@return integer status
+function M.main(options, main, ...)
+  local ok, status = xpcall(run_main, function(failure)
+    return { failure = failure, trace = not errors.is(failure) and debug.traceback("", 2) or nil }
+  end, options, main, ...)
+  if ok then return status end
+  io.stderr:write("moonring: ", tostring(status.failure), "\n", status.trace or "")
+  loop.close()
+  return 1
+end
+
+--- Applies the options that are about the process.
+---@param options table
+function M.apply(options)
+  -- What a script runs under busted must be there before busted is, see moonring.test.busted.
+  package.preload["busted.runner"] = function(name)
+    return require("moonring.test.busted").load(name)
+  end
+  if options.trace == "iovec" then require("moonring.trace").enable() end
+  if options.memory_limit then
+    loop.options = require("moonring.native").ffi.new("mr_loop_options", { memory_limit_bytes = options.memory_limit })
+  end
+end
+
+-- Actions --------------------------------------------------------------------------------------------------------------
+
+-- -j as luajit has it: on, off and flush of the jit library, or a module jit.NAME that is started.
+local function control_compiler(text)
+  local name, rest = text:match "^([^=]*)=?(.*)$"
+  local fn = jit[name]
+  if type(fn) == "function" then
+    fn()
+    return
+  end
+  local found, module = pcall(require, "jit." .. name)
+  if not found or type(module) ~= "table" or not module.start then
+    error(("-j: there is no jit.%s, nor a module of that name that can be started"):format(name), 0)
+  end
+  local arguments = {}
+  for word in rest:gmatch "[^,]+" do arguments[#arguments + 1] = word end
+  module.start(unpack(arguments))
+end
+
+local actions = {
+  e = function(code)
+    local chunk, message = loadstring(code, "=(command line)")
+    if not chunk then error(message, 0) end
+    chunk()
+  end,
+  l = function(name) require("moonring.module_loader").require(name) end,
+  j = control_compiler,
+  O = function(text)
+    local arguments = {}
+    for word in text:gmatch "[^,]+" do arguments[#arguments + 1] = word end
+    require("jit.opt").start(unpack(arguments))
+  end,
+}
+
+local function repl(version)
+  return require("moonring.repl").start {
+    banner = ("moonring %s, %s. Whatever is typed may wait; :help lists what there is."):format(version, jit.version),
+  }
+end
+
+local function is_terminal(descriptor)
+  return require("moonring.native").C.mr_terminal_is(descriptor) == 1
+end
+
+-- What the script is: a file, standard input, or none.
+local function load_script(options)
+  if options.script and options.script ~= "-" then return loadfile(options.script) end
+  return loadfile()
+end
+
+local function run_all(options, arguments)
+  for _, action in ipairs(options.actions) do
+    actions[action[1]](action[2])
+  end
+  local wanted = options.script or not (options.interactive or #options.actions > 0 or is_terminal(0))
+  if wanted then
+    local chunk, message = load_script(options)
+    if not chunk then error(message, 0) end
+    if not options.interactive then
+      chunk(unpack(arguments, options.script_index + 1))
+      return
+    end
+    chunk(unpack(arguments, options.script_index + 1))
+  end
+  if options.interactive or not wanted and #options.actions == 0 then return repl(options.program_version) end
+end
+
+--- Runs what the command line asks for: code, a script, standard input, a REPL. Returns the exit status.
+---@param options table
+---@param arguments string[]
+---@return integer status
+function M.script(options, arguments)
+  M.apply(options)
+  if options.profile then require("moonring.cli.profile").attach(options) end
+  if options.watch then require("moonring.cli.watch").attach(options, arguments) end
+  return M.main(options, run_all, options, arguments)
+end
+
+return M
