@@ -62,6 +62,8 @@ local function dispatch(events, count)
       wake_in(writers, slot)
     elseif kind == C.MR_EVENT_ACCEPTED then
       local listener = listeners[slot]
+      -- What has been handed over doesn't go with the listener when that is closed in the same turn.
+      event.kind = C.MR_EVENT_NONE
       if listener then listener:accepted(event.result) end
     elseif kind == C.MR_EVENT_TIMER then
       local sleeper = sleepers[slot]
@@ -102,7 +104,7 @@ function M.run_until(root)
   if not handle then run_ready() end
   if root:has_ended() then return end
   local loop = M.handle()
-  local events = C.mr_loop_events(loop)
+  local events = ffi.cast("mr_event *", C.mr_loop_events(loop))
   while not root:has_ended() do
     local more = run_ready()
     if root:has_ended() then break end

@@ -166,7 +166,7 @@ local actions = {
 
 local function repl(version)
   return require("moonring.repl").start {
-    banner = ("moonring %s, %s. Whatever is typed may wait; :help lists what there is."):format(version, jit.version),
+    banner = ("moonring %s, %s; :help tells what there is, C-d ends"):format(version, jit.version),
   }
 end
 

@@ -9,11 +9,12 @@
 --   cancel(): boolean               stops the block that runs
 --   complete(before): integer, string[]   waits for nothing long
 --   computing(): moonring.Task?     the task that an interruption is for
---   background(): integer           tasks that stay when the person leaves
+--   ended, stopped: boolean, moonring.Event   where there is another side that may go away
 
 local native = require "moonring.native"
 local errors = require "moonring.errors"
 local clock = require "moonring.clock"
+local operation = require "moonring.operation"
 local loop = require "moonring.loop"
 local stream = require "moonring.net.connection"
 local editor = require "moonring.repl.editor"
@@ -203,14 +204,19 @@ local function interrupted(self)
   if self.backend.cancel() then output.raw "\n" end
 end
 
+-- Reads keys until the person leaves. Returns whether that went well, which it did.
 local function edit(self)
   begin_editing(self)
   while not self.ended and not self.backend.ended do
     if self.editor.held ~= "" then
       handle(self, self.editor:resume())
     else
-      local bytes, message = self.input:read()
-      if not bytes then
+      local stopped = self.backend.stopped
+      local what, bytes, message = operation.select { bytes = self.input:read_op(), stopped = stopped and stopped:wait_op() }
+      if what == "stopped" then
+        output.raw(self.screen:finish())
+        self.ended = true
+      elseif not bytes then
         if message then output.put("moonring: " .. message .. "\n") end
         self.ended = true -- the terminal has gone
       else
@@ -218,6 +224,7 @@ local function edit(self)
       end
     end
   end
+  return true
 end
 
 -- Without editing ----------------------------------------------------------------------------------------------------------
@@ -240,8 +247,9 @@ local function read_lines(self)
     end
     if not self.backend.ended then prompt(self, block == "" and "> " or ">> ") end
   end
+  local stopped = self.backend.stopped
   while not self.backend.ended do
-    local bytes = input:read()
+    local _, bytes = operation.select { bytes = input:read_op(), stopped = stopped and stopped:wait_op() }
     if not bytes then break end
     rest = rest .. bytes:to_string()
     while not self.backend.ended do
@@ -256,7 +264,7 @@ local function read_lines(self)
     ok = self.backend.run(block)
   end
   input:close(0)
-  return ok
+  return ok or M.is_terminal() -- a person knows; a script is told by the exit status
 end
 
 ---@class moonring.repl.FrontOptions

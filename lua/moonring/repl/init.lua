@@ -42,7 +42,7 @@ local function run_session(scope, options)
   }
   local left = count_children(scope)
   if left > 0 and front.is_terminal() then
-    output.raw(("%d task%s still run%s; C-c ends\n"):format(left, left == 1 and "" or "s", left == 1 and "s" or ""))
+    output.raw(left == 1 and "1 task still runs; C-c ends it\n" or ("%d tasks still run; C-c ends them\n"):format(left))
   end
   task.hand_over(scope)
   return ok
@@ -63,6 +63,18 @@ function M.start(options)
   end
   scheduler.require_task "repl.start"
   return task.open_scope(run_session, options or {})
+end
+
+--- Lets `moonring attach PATH` open REPLs inside this process, through a Unix socket that only its user can reach. A task of
+--- the caller's scope serves them until it is cancelled. What a block prints goes to its terminal, all other output stays
+--- here; a block is cancelled when its terminal goes away. A block that computes holds the loop like any other code.
+---@param path string of the socket; one that a dead process has left there is replaced
+---@return moonring.Task? task
+---@return string? message
+---@return string? code "EADDRINUSE", "EACCES", ...
+function M.listen(path)
+  scheduler.require_task "repl.listen"
+  return require("moonring.repl.remote").listen(path)
 end
 
 return M
