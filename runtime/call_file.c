@@ -11,6 +11,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
@@ -64,6 +65,38 @@ int mr_call_open(mr_loop *loop, int directory, const char *path, int flags, uint
   call->gives_descriptor = 1;
   call->without_waiting = (uint8_t)without_waiting;
   return mr_call_submit(loop, call);
+}
+
+const mr_open_flags mr_open_flag = {O_DIRECT, O_DIRECTORY, O_NOFOLLOW, O_NOATIME, O_TMPFILE};
+
+void mr_file_guard_release(mr_file_guard *guard) {
+  if (guard->descriptor < 0)
+    return;
+  if (mr_loop_lives(guard->loop)) {
+    guard->loop->statistics.forgotten++;
+    mr_descriptor_close(guard->loop, guard->descriptor);
+  } else {
+    close(guard->descriptor);
+  }
+  guard->descriptor = -1;
+}
+
+void mr_temporary_name(char *out) {
+  static const char letters[33] = "abcdefghijklmnopqrstuvwxyz234567";
+  uint8_t bytes[MR_TEMPORARY_NAME_BYTES - 1];
+  if (getrandom(bytes, sizeof bytes, GRND_NONBLOCK) != (ssize_t)sizeof bytes) {
+    /* Only before the system has any randomness. Names are taken exclusively anyway. */
+    uint64_t value = (uint64_t)(mr_clock_now() * 1e9) * 6364136223846793005U + (uint64_t)getpid();
+    for (size_t i = 0; i < sizeof bytes; i++)
+      bytes[i] = (uint8_t)((value = value * 6364136223846793005U + 1442695040888963407U) >> 56);
+  }
+  for (size_t i = 0; i < sizeof bytes; i++)
+    out[i] = letters[bytes[i] % 32];
+  out[sizeof bytes] = 0;
+}
+
+int mr_descriptor_has_offsets(int fd) {
+  return lseek(fd, 0, SEEK_CUR) >= 0;
 }
 
 /* A read or write of one buffer. */

@@ -288,7 +288,7 @@ int mr_loop_finish(mr_loop *loop, double timeout, int64_t *iovecs_held) {
   mr_calls_abandon_all(loop);
   clock_read(loop);
   int64_t end = loop->now + (int64_t)(timeout * 1e9);
-  while (loop->flushing && loop->now < end && step(loop, 1, end - loop->now) == 0)
+  while ((loop->flushing || loop->calls.let_go) && loop->now < end && step(loop, 1, end - loop->now) == 0)
     ;
   mr_connections_destroy(loop, 1);
   mr_uring_cancel_all(loop->ring, 0);
