@@ -232,6 +232,8 @@ describe("a file", function()
       assert.equal("through the pipe", text)
       reader:close()
       assert.equal("deadline", raised(moonring.timeout, 0.02, fs.open, path, "r"))
+      assert.is_true(eventually(settled)) -- the reader's side of this one has been closed
+      moonring.sleep(0.01)
       assert.equal("deadline", raised(moonring.timeout, 0.02, fs.open, path, "w"))
     end)
   end)

@@ -110,6 +110,7 @@ local function move_tree(self, from, to)
         self.paths[number] = to .. path:sub(#from + 1)
       else
         C.mr_watch_remove(self.descriptor, number)
+        self.paths[number], self.found[number] = nil, nil -- what it has queued is of elsewhere
       end
     end
   end
@@ -280,7 +281,12 @@ function M.new(path, options)
     held = false, -- the first half of a move
     failure = false,
   }, Watch)
-  local ok, result = pcall(self.recursive and add_tree or add, self, path, self.recursive and false or 0)
+  local ok, result
+  if self.recursive then
+    ok, result = pcall(add_tree, self, path, false)
+  else
+    ok, result = pcall(add, self, path, 0)
+  end
   if not ok or result < 0 then
     self:close()
     if not ok then error(result, 0) end
