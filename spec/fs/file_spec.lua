@@ -62,7 +62,8 @@ describe("a file", function()
         assert.is_true(file:write(each))
         assert.equal(0, each:remaining())
       end
-      local chain = buffer.chain():append("piece one"):append(buffer.allocate(4):write(" and"):reset_for_read()):append " two"
+      local chain = buffer.chain():append "piece one"
+      chain:append(buffer.allocate(4):write(" and"):reset_for_read()):append " two"
       assert.is_true(file:write(chain))
       assert.equal(0, chain:available())
       chain:close()
