@@ -51,4 +51,6 @@ MR_API const char *mr_error_text(int error);
 
 #include "descriptor.h"
 
+#include "call.h"
+
 #endif
