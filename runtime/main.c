@@ -4,6 +4,7 @@
  * The only file that knows the Lua C API. What the arguments mean, how scripts run and how they end is decided in
  * lua/moonring/cli.lua.
  */
+#include <errno.h>
 #include <lauxlib.h>
 #include <lua.h>
 #include <luajit.h>
@@ -11,6 +12,8 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
 
 #include "modules.h"
 #include "moonring.h"
@@ -84,6 +87,31 @@ static int load_interrupt(lua_State *L) {
   return 1;
 }
 
+/* replace(arguments): becomes a new run of this program; arguments as argv, from 0 on. Returns only by an error. */
+static int replace(lua_State *L) {
+  luaL_checktype(L, 1, LUA_TTABLE);
+  int count = (int)lua_objlen(L, 1) + 1;
+  char **argv = lua_newuserdata(L, ((size_t)count + 1) * sizeof *argv);
+  luaL_checkstack(L, count, "arguments");
+  for (int i = 0; i < count; i++) {
+    lua_rawgeti(L, 1, i);
+    argv[i] = (char *)luaL_checkstring(L, -1); /* on the stack, and so alive */
+  }
+  argv[count] = NULL;
+  char path[4096];
+  ssize_t length = readlink("/proc/self/exe", path, sizeof path - 1);
+  if (length > 0) {
+    path[length] = 0;
+    execv(path, argv);
+  }
+  return luaL_error(L, "cannot start again: %s", strerror(errno));
+}
+
+static int load_replace(lua_State *L) {
+  lua_pushcfunction(L, replace);
+  return 1;
+}
+
 static void register_modules(lua_State *L) {
   lua_getglobal(L, "package");
   lua_getfield(L, -1, "preload");
@@ -96,6 +124,8 @@ static void register_modules(lua_State *L) {
   lua_setfield(L, -2, "moonring.caller");
   lua_pushcfunction(L, load_interrupt);
   lua_setfield(L, -2, "moonring.interrupt");
+  lua_pushcfunction(L, load_replace);
+  lua_setfield(L, -2, "moonring.replace");
   lua_pop(L, 2);
 }
 

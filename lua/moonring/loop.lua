@@ -26,6 +26,9 @@ local calls = M.calls
 
 local handle -- mr_loop *, made when it is first asked for
 
+--- The error of a loop that could not be made: about the system, not about who waited first.
+M.refusal = false
+
 --- Set by moonring.cli: called when the loop has been made.
 M.on_start = false
 
@@ -38,7 +41,8 @@ function M.handle()
     local text = ffi.new("char[512]")
     C.mr_loop_explain(result, text, 512)
     local _, message, code = errors.world(result, "cannot start the event loop")
-    errors.raise(code, "%s", message .. "\n  " .. ffi.string(text))
+    M.refusal = errors.new(code, message .. "\n  " .. ffi.string(text))
+    error(M.refusal, 0)
   end
   handle = out[0]
   M.started = true

@@ -36,7 +36,10 @@ function M.start(scope, command, options)
     tostring(options.rows or 24), "cat")
   self:tmux("set-option", "-g", "remain-on-exit", "on")
   self:tmux("set-option", "-g", "history-limit", "5000")
-  self:tmux("respawn-pane", "-k", ("exec env TERM=%s %s"):format(options.term or "screen-256color", command))
+  -- The shell around it keeps the exit status; a trap that does something is not inherited.
+  self.status = os.tmpname()
+  self:tmux("respawn-pane", "-k", ("exec sh -c %s"):format(process.quote(
+    ("trap : INT; export TERM=%s; %s; echo $? >%s"):format(options.term or "screen-256color", command, self.status))))
   return scope:own(self)
 end
 
@@ -92,16 +95,15 @@ function Terminal:cursor()
   return tonumber(column), tonumber(row)
 end
 
---- Waits for the program's end. Returns its exit status (128 + the signal's number), nil when it is still running after `seconds` (default 10).
+--- Waits for the program's end. Returns its exit status (128 + the signal's number), nil when it is still running after
+--- `seconds` (default 10).
 function Terminal:wait(seconds)
   return eventually(function()
-    local status, signal = self:tmux("display-message", "-p", "#{pane_dead_status} #{pane_dead_signal}"):match "(%d*) (%d*)"
-    return tonumber(status) or tonumber(signal) and 128 + tonumber(signal)
-  end, seconds or 10) or nil
-end
-
-function Terminal:pid()
-  return tonumber(self:tmux("display-message", "-p", "#{pane_pid}"):match "%d+")
+    local file = io.open(self.status)
+    local status = file and file:read "*n"
+    if file then file:close() end
+    return status
+  end, seconds or 10)
 end
 
 function Terminal:resize(columns, rows)
@@ -110,6 +112,7 @@ end
 
 function Terminal:close()
   self:tmux "kill-server"
+  os.remove(self.status)
   if self.home and not self.keeps_home then os.execute("rm -rf " .. process.quote(self.home)) end
   moonring.sleep(0)
 end

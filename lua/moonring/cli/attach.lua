@@ -53,7 +53,7 @@ local function remote_backend(connection, scope)
     if not backend.ended then connection:write(wire.frame("columns", tostring(columns))) end
   end
 
-  scope:spawn(function()
+  backend.reader = scope:spawn(function()
     local decoder = wire.decoder()
     for buffer in connection:chunks() do
       local frames, message = decoder:feed(buffer:to_string())
@@ -90,7 +90,7 @@ local function attach(path)
       io.stderr:write "moonring: the service has ended the connection\n"
       ok = false
     end
-    connection:close(0)
+    backend.reader:cancel()
     return ok
   end)
 end

@@ -15,7 +15,7 @@ local function report(failure, root)
   if failure == nil then return end
   local text = tostring(failure)
   io.stderr:write("moonring: ", text, "\n")
-  local trace = task.traceback_of(failure, root)
+  local trace = failure ~= loop.refusal and task.traceback_of(failure, root)
   if trace and trace ~= "" then io.stderr:write(trace, "\n") end
 end
 
@@ -86,11 +86,18 @@ local function run_main(options, main, ...)
   end
   guard_exit(at_end)
   local signal_received = watch_signals(root)
+  if options.on_start then options.on_start(root) end
   loop.run_until(root)
   local received = signal_received()
   local failure = root.failure
+  local replace
+  if options.on_end then
+    local stopped
+    replace, stopped = options.on_end(root, received, report)
+    received = received or stopped
+  end
   local leaked = at_end()
-  if options.restart then options.restart(root, received, report) end
+  if replace then replace() end
   if received and (not root.failed or errors.is(failure, "cancelled")) then
     io.stdout:flush()
     require("moonring.native").C.mr_signal_die(received)
@@ -188,10 +195,6 @@ local function run_all(options, arguments)
   if wanted then
     local chunk, message = load_script(options)
     if not chunk then error(message, 0) end
-    if not options.interactive then
-      chunk(unpack(arguments, options.script_index + 1))
-      return
-    end
     chunk(unpack(arguments, options.script_index + 1))
   end
   if options.interactive or not wanted and #options.actions == 0 then return repl(options.program_version) end
@@ -203,8 +206,14 @@ end
 ---@return integer status
 function M.script(options, arguments)
   M.apply(options)
-  if options.profile then require("moonring.cli.profile").attach(options) end
-  if options.watch then require("moonring.cli.watch").attach(options, arguments) end
+  local ok, failure = pcall(function()
+    if options.profile then require("moonring.cli.profile").attach(options) end
+    if options.watch then require("moonring.cli.watch").attach(options, arguments) end
+  end)
+  if not ok then
+    io.stderr:write("moonring: ", tostring(failure), "\n")
+    return 1
+  end
   return M.main(options, run_all, options, arguments)
 end
 

@@ -187,7 +187,7 @@ function handlers.csi(self, byte)
     self.paste_bytes = 0
   elseif final == "~" and numbers[tonumber(first)] then
     emit(self, "key", with_modifiers(numbers[tonumber(first)], second))
-  elseif final ~= "~" and letters[final] and first then
+  elseif final ~= "~" and letters[final] and (first == "" or first == "1") then
     emit(self, "key", with_modifiers(letters[final], second))
   end -- others are nothing that this editor knows
 end

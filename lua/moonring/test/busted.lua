@@ -146,13 +146,14 @@ local function run_test(busted, safe, descriptor, run, element)
     if passed and not scope:cancelled() and not let_children_end(scope) and before and not own.allow_leaks then
       left = leaks.left(before)
     end
-    if not passed or scope.first_child then scope:cancel() end
+    own.is_cut_short = (not passed or scope.first_child) and not scope:cancelled()
+    if own.is_cut_short then scope:cancel() end
     own.child_failure = scope.first_child_failure
   end)
   if own.stop_deadline then own.stop_deadline() end
   settings.finish(own)
   if own.child_failure and results and results[1]:success() then ok, failure = false, own.child_failure[1] end
-  if not ok and results and results[1]:success() and not (errors.is(failure, "cancelled") and left) then
+  if not ok and results and results[1]:success() and not (own.is_cut_short and errors.is(failure, "cancelled")) then
     return unpack(pack(publish(busted, safe, descriptor, element, failure)))
   end
   task.current().is_rethrowing = nil

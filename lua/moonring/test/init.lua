@@ -66,9 +66,15 @@ end
 --- A TCP port of the loopback address that nobody listens on at this moment.
 ---@return integer port
 function M.free_port()
-  local listener = assert(require("moonring.net").listen {})
+  local net = require "moonring.net"
+  local listener = assert(net.listen {})
   local port = listener.port
   listener:close()
+  M.eventually(function() -- the kernel closes it with one of the next turns
+    local connection, _, code = net.connect { port = port }
+    if connection then connection:close(0) end
+    return code == "ECONNREFUSED"
+  end)
   return port
 end
 
