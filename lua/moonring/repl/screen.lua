@@ -180,13 +180,20 @@ local function forget(self)
   self.shown, self.row, self.column = {}, 1, 0
 end
 
+-- Clears this row and the `count` - 1 below it, one by one: a terminal may take "clear to the end" at its first row for the wish
+-- to have all of it in its history.
+local function clear_rows(count)
+  if count <= 1 then return "\27[K" end
+  return "\27[K" .. ("\27[B\27[K"):rep(count - 1) .. ("\27[%dA"):format(count - 1)
+end
+
 --- Takes everything off the screen; the cursor is where the first row began.
 ---@return string bytes
 function Screen:hide()
   if #self.shown == 0 then return "" end
   local out = {}
   go(self, out, 1)
-  out[#out + 1] = "\27[J"
+  out[#out + 1] = clear_rows(#self.shown)
   forget(self)
   return table.concat(out)
 end
@@ -223,7 +230,8 @@ end
 function Screen:above(text)
   local out = { self:hide() }
   if self.tail ~= "" then
-    out[2] = ("\27[%dA\r\27[J"):format(rows_of(self, self.tail))
+    local height = rows_of(self, self.tail)
+    out[2] = ("\27[%dA\r"):format(height) .. clear_rows(height)
     text = self.tail .. text
   end
   self.tail = text:match "[^\n]*$"
@@ -240,21 +248,18 @@ end
 ---@return string bytes
 function Screen:resize(columns, rows)
   columns, rows = math.max(columns, 2), math.max(rows, 2)
-  local above = 0
-  if columns < self.columns then
-    for i = 1, self.row - 1 do
-      above = above + math.max(math.ceil(cells_of.text_width(self.shown[i] or "") / columns), 1)
-    end
-    above = above + math.floor(self.column / columns)
-  else
-    above = self.row - 1
+  local above, drawn = 0, 0
+  for i, text in ipairs(self.shown) do
+    local height = columns < self.columns and math.max(math.ceil(cells_of.text_width(text) / columns), 1) or 1
+    if i < self.row then above = above + height end
+    drawn = drawn + height
   end
+  if columns < self.columns then above = above + math.floor(self.column / columns) end
   self.columns, self.rows = columns, rows
   self.tail = ""
-  local drawn = #self.shown > 0
   forget(self)
-  if not drawn then return "" end
-  return "\r" .. (above > 0 and ("\27[%dA"):format(above) or "") .. "\27[J"
+  if drawn == 0 then return "" end
+  return "\r" .. (above > 0 and ("\27[%dA"):format(above) or "") .. clear_rows(drawn)
 end
 
 return M
