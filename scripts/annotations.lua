@@ -3,10 +3,10 @@
 -- An argument that ends in ".lua" is a module below the last directory named. As a module (require or dofile) it returns
 -- { module = function(name, text): entries, all = function(files) }.
 --
--- An entry is a documented name: { name =, kind = "module"|"class"|"function"|"method"|"field", module =, line =, text = lines
--- before the tags, signature = "name(parameters)", parameters = { { name =, type =, text =, optional = } }, returns = { { type =,
--- name =, text = } }, fields = (of a class), internal = the comment ends in "Internal." }. An alias is { name =, alias = the name it
--- stands for }.
+-- An entry is a documented name: { name =, kind = "module"|"class"|"function"|"method"|"field", module =, line =,
+-- text = lines before the tags, signature = "name(parameters)", parameters = { { name =, type =, text =, optional = }
+-- }, returns = { { type =, name =, text = } }, fields = (of a class), internal = the comment ends in "Internal." }.
+-- An alias is { name =, alias = the name it stands for }.
 
 local M = {}
 

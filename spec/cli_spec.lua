@@ -101,7 +101,8 @@ describe("moonring", function()
 
   it("makes no loop for what doesn't wait", function()
     if os.execute("strace -o /dev/null true 2>/dev/null") ~= 0 then return pending("strace can't trace here") end
-    local _, output = process.run("ASAN_OPTIONS=detect_leaks=0 strace -f -e trace=io_uring_setup " .. process.command("-e", "x = 1"))
+    local _, output = process.run("ASAN_OPTIONS=detect_leaks=0 strace -f -e trace=io_uring_setup "
+      .. process.command("-e", "x = 1"))
     assert.is_falsy(output:find("io_uring_setup", 1, true))
     _, output = process.run("ASAN_OPTIONS=detect_leaks=0 strace -f -e trace=io_uring_setup "
       .. process.command("-e", "require('moonring').sleep(0.001)"))

@@ -2,8 +2,8 @@ local chunk = require "moonring.repl.chunk"
 
 describe("a block", function()
   local incomplete = {
-    "{7,", "1 +", "x = (", "for i = 1, 2 do", "function f(", "f{", "a.b:", "if a then b() else", "repeat", "[[abc", "x = [==[ ]]",
-    "--[[ abc", "local function f()", "return function()",
+    "{7,", "1 +", "x = (", "for i = 1, 2 do", "function f(", "f{", "a.b:", "if a then b() else", "repeat", "[[abc",
+    "x = [==[ ]]", "--[[ abc", "local function f()", "return function()",
   }
   for _, text in ipairs(incomplete) do
     it("goes on after " .. text, function()
@@ -35,7 +35,8 @@ describe("a block", function()
     ["do local a = 1 end"] = {}, ["if x then local a elseif y then local b else local c end"] = {},
     ["for i = 1, 2 do local a = i end local z"] = { "z" }, ["f(function() local a end)"] = {},
     ["repeat local a = 1 until a local b"] = { "b" }, ["while x do local a end local b, c = 1"] = { "b", "c" },
-    ["x = 'local a' -- local b"] = {}, ["local a --[[ , ]] = 2"] = { "a" }, ["t = { function() local q end } local r"] = { "r" },
+    ["x = 'local a' -- local b"] = {}, ["local a --[[ , ]] = 2"] = { "a" },
+    ["t = { function() local q end } local r"] = { "r" },
   }
   for text, names in pairs(released) do
     it("releases the outermost locals of " .. text, function()

@@ -51,7 +51,8 @@ describe("keys", function()
 
   local invalid = {
     overlong = { "\192\175", 2 }, ["an overlong slash of three bytes"] = { "\224\128\175", 1 },
-    ["a surrogate"] = { "\237\160\128", 1 }, ["too large"] = { "\244\144\128\128", 1 }, ["a lone continuation"] = { "\128", 1 },
+    ["a surrogate"] = { "\237\160\128", 1 }, ["too large"] = { "\244\144\128\128", 1 },
+    ["a lone continuation"] = { "\128", 1 },
     ["cut off"] = { "\226\130", 1 }, ["never valid"] = { "\255", 1 },
   }
   for name, case in pairs(invalid) do

@@ -111,8 +111,7 @@ describe("moonring attach", function()
     assert.equal("42\n", select(2, attach(socket, "counter + 1\n")))
   end))
 
-  it("is a REPL at a terminal: completes over there, cancels, and sees the service end", with_service(function(socket, service,
-    scope)
+  it("is a REPL at a terminal: completes, cancels, sees the service end", with_service(function(socket, service, scope)
     local repl = terminal.repl(scope, "attach " .. socket)
     repl:expect "attached to .*service.lua, process %d+\n> $"
     repl:type "coun"

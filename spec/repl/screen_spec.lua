@@ -177,8 +177,8 @@ describe("the screen", function()
       math.randomseed(seed)
       local columns, rows = math.random(4, 30), math.random(3, 8)
       local terminal, screen, editor, typed, draw = setup(columns, rows)
-      local words = { "a", "日", "e\204\129", "word ", "\r", "\127", "\1", "\5", "\2", "\6", "\27b", "\23", "\11", "\25", "\31", "\t",
-        "\7", "\27[A", "\27[B", "\18", "\27[200~p\nq\27[201~" }
+      local words = { "a", "日", "e\204\129", "word ", "\r", "\127", "\1", "\5", "\2", "\6", "\27b", "\23", "\11", "\25",
+        "\31", "\t", "\7", "\27[A", "\27[B", "\18", "\27[200~p\nq\27[201~" }
       for _ = 1, 60 do
         typed(words[math.random(#words)])
         if math.random(10) == 1 then

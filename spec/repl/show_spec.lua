@@ -79,7 +79,8 @@ describe("values are shown", function()
     moonring.scope(function(scope)
       local task = scope:spawn(moonring.sleep, 60):named "sleeper"
       moonring.sleep(0)
-      assert.is_truthy(show.text(task):find "sleeper %(waiting%)\n  waits for sleep since 0%.%d+ s\n  spawned at [^\n]*show_spec")
+      assert.is_truthy(show.text(task):find
+        "sleeper %(waiting%)\n  waits for sleep since 0%.%d+ s\n  spawned at [^\n]*show_spec")
       task:cancel()
     end)
   end)

@@ -123,7 +123,8 @@ describe("moonring test", function()
       package.path = "./?.lua;" .. package.path
       local ffi = require "ffi"
       it("tells parameters apart", function()
-        local one, other = ffi.typeof("struct { $ x; }", ffi.typeof "int8_t"), ffi.typeof("struct { $ x; }", ffi.typeof "int64_t")
+        local one = ffi.typeof("struct { $ x; }", ffi.typeof "int8_t")
+        local other = ffi.typeof("struct { $ x; }", ffi.typeof "int64_t")
         assert.equal(1, ffi.sizeof(one))
         assert.equal(8, ffi.sizeof(other))
       end)

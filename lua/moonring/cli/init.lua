@@ -1,7 +1,7 @@
 -- moonring.cli: the command line of the executable.
 --
--- A start costs what is loaded for it, so this file decides what that is: nothing of the runtime for -v and -h, the tasks for
--- a script, the loop when something first waits (moonring.loop), everything else when it is required.
+-- A start costs what is loaded for it, so this file decides what that is: nothing of the runtime for -v and -h, the
+-- tasks for a script, the loop when something first waits (moonring.loop), everything else when it is required.
 
 local command_line = require "moonring.cli.options"
 

@@ -1,9 +1,9 @@
 -- moonring --watch: starts the script again when one of its files changes.
 --
--- The files are the script and the modules that it has loaded; their folders are watched, because editors replace files. On a
--- change the main task is cancelled, so that its scopes end in order, and the process replaces itself: nothing of the old run is
--- left, and its process id stays. A script that has ended, or failed, is started again by the next change. Code that
--- computes without ever waiting can't be told; it is ended by hand.
+-- The files are the script and the modules that it has loaded; their folders are watched, because editors replace
+-- files. On a change the main task is cancelled, so that its scopes end in order, and the process replaces itself:
+-- nothing of the old run is left, and its process id stays. A script that has ended, or failed, is started again by
+-- the next change. Code that computes without ever waiting can't be told; it is ended by hand.
 
 local errors = require "moonring.errors"
 local task = require "moonring.task"

@@ -1,8 +1,8 @@
 -- moonring.repl.front: the terminal in front of a session, be that in this process or behind a socket.
 --
--- While a person types, the terminal is raw and its bytes come through the ring; while a block runs it is as it was found, so
--- that the block may read it, and Ctrl-C is a signal either way. Where there is no terminal to edit on (a pipe, TERM=dumb) the
--- input is read line by line; without a terminal there are no prompts either.
+-- While a person types, the terminal is raw and its bytes come through the ring; while a block runs it is as it was
+-- found, so that the block may read it, and Ctrl-C is a signal either way. Where there is no terminal to edit on (a
+-- pipe, TERM=dumb) the input is read line by line; without a terminal there are no prompts either.
 --
 -- What is in front of is a backend:
 --   run(text): boolean              evaluates a block, waits for its end
@@ -229,14 +229,14 @@ end
 
 -- Without editing ----------------------------------------------------------------------------------------------------------
 
-local function prompt(self, text)
+local function prompt(text)
   if M.is_terminal() then output.raw(text) end
 end
 
 -- Reads blocks line by line. Returns whether the last one went well.
 local function read_lines(self)
   local rest, block, ok = "", "", true
-  prompt(self, "> ")
+  prompt "> "
   local input = open_input()
   local function enter(line)
     block = block == "" and line or block .. "\n" .. line
@@ -245,7 +245,7 @@ local function read_lines(self)
       block = ""
       ok = self.backend.run(text)
     end
-    if not self.backend.ended then prompt(self, block == "" and "> " or ">> ") end
+    if not self.backend.ended then prompt(block == "" and "> " or ">> ") end
   end
   local stopped = self.backend.stopped
   while not self.backend.ended do

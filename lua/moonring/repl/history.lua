@@ -1,8 +1,8 @@
 -- moonring.repl.history: the blocks that were entered, newest first, and the file that keeps them.
 --
--- A block is one line of the file: backslashes and line ends are written \\ and \n. Each is appended when it is entered, in one
--- go and under a lock, so several REPLs share the file; what the others enter is seen at the next start. A file that
--- can't be written is told once and costs nothing else.
+-- A block is one line of the file: backslashes and line ends are written \\ and \n. Each is appended when it is
+-- entered, in one go and under a lock, so several REPLs share the file; what the others enter is seen at the next
+-- start. A file that can't be written is told once and costs nothing else.
 
 local native = require "moonring.native"
 local errors = require "moonring.errors"

@@ -11,7 +11,8 @@ for word in ([[and break do else elseif end false for function goto if in local 
   M.keywords[word] = true
 end
 
--- The end of a long bracket that begins at `from` ("[[", "[==["); nil when none begins there, #text + 1 when it is unfinished.
+-- The end of a long bracket that begins at `from` ("[[", "[==["); nil when none begins there, #text + 1 when it is
+-- unfinished.
 local function long_bracket(text, from)
   local level = text:match("^%[(=*)%[", from)
   if not level then return nil end
@@ -41,8 +42,8 @@ local function read(text, from)
     return M.keywords[text:sub(from, last)] and "keyword" or "name", last
   elseif character:find "%d" or text:find("^%.%d", from) then
     local _, last = text:find("^[%w%.]*", from)
-    while text:find("^[eEpP]$", last) == nil and text:sub(last, last):find "[eEpP]" and text:find("^[+-]%d", last + 1) do
-      _, last = text:find("^[+-][%w%.]*", last + 1)
+    while text:sub(last, last):find "[eEpP]" and text:find("^[+-]%d", last + 1) do
+      last = select(2, text:find("^[+-][%w%.]*", last + 1))
     end
     return "number", last
   elseif character == '"' or character == "'" then
@@ -50,13 +51,12 @@ local function read(text, from)
   elseif text:find("^%-%-", from) then
     local last = long_bracket(text, from + 2)
     if last then return "comment", math.min(last, #text), last > #text end
-    _, last = text:find("^[^\n]*", from)
-    return "comment", last
+    return "comment", select(2, text:find("^[^\n]*", from))
   elseif character == "[" then
     local last = long_bracket(text, from)
     if last then return "string", math.min(last, #text), last > #text end
   end
-  local longer = text:match("^%.%.%.", from) or text:match("^%.%.", from) or text:match("^[=~<>]=", from) or text:match("^::", from)
+  local longer = text:match("^%.%.%.?", from) or text:match("^[=~<>]=", from) or text:match("^::", from)
   return "symbol", from + #(longer or "x") - 1
 end
 

@@ -1,8 +1,9 @@
 -- moonring.repl.remote: sessions behind a Unix socket, inside a running service.
 --
--- The socket's file is its owner's alone (mode 600), and the kernel is asked who has connected: nobody but the same user and root
--- gets a session. What a block prints with print goes to who has typed it, everything else that the service writes stays with
--- the service. When the connection ends, the block that runs is cancelled; tasks that blocks have left behind go on.
+-- The socket's file is its owner's alone (mode 600), and the kernel is asked who has connected: nobody but the same
+-- user and root gets a session. What a block prints with print goes to who has typed it, everything else that the
+-- service writes stays with the service. When the connection ends, the block that runs is cancelled; tasks that
+-- blocks have left behind go on.
 
 local errors = require "moonring.errors"
 local task = require "moonring.task"

@@ -1,8 +1,8 @@
 -- moonring.repl.screen: what an editor's view looks like on a terminal. Returns bytes; writes nothing itself.
 --
--- The screen knows what it has drawn and where the cursor is, and draws only rows that have changed. It wraps long lines itself
--- and never relies on what a terminal does at its right edge. Everything else that is written to the terminal must come
--- between hide() and draw(), or the two no longer agree.
+-- The screen knows what it has drawn and where the cursor is, and draws only rows that have changed. It wraps long
+-- lines itself and never relies on what a terminal does at its right edge. Everything else that is written to the
+-- terminal must come between hide() and draw(), or the two no longer agree.
 
 local cells_of = require "moonring.repl.cells"
 
@@ -34,7 +34,7 @@ function M.new(options)
   }, Screen)
 end
 
--- Layout: a view as rows of text --------------------------------------------------------------------------------------------
+-- Layout: a view as rows of text ------------------------------------------------------------------------------------
 
 local function new_row(layout, text, width)
   layout.rows[#layout.rows + 1] = text
@@ -180,8 +180,8 @@ local function forget(self)
   self.shown, self.row, self.column = {}, 1, 0
 end
 
--- Clears this row and the `count` - 1 below it, one by one: a terminal may take "clear to the end" at its first row for the wish
--- to have all of it in its history.
+-- Clears this row and the `count` - 1 below it, one by one: a terminal may take "clear to the end" at its first row
+-- for the wish to have all of it in its history.
 local function clear_rows(count)
   if count <= 1 then return "\27[K" end
   return "\27[K" .. ("\27[B\27[K"):rep(count - 1) .. ("\27[%dA"):format(count - 1)

@@ -1,8 +1,9 @@
 -- moonring.repl.wire: what a REPL's terminal and a service say to each other over a socket. Opens nothing.
 --
--- A frame is "KIND LENGTH\n" and that many bytes. From the terminal: hello (columns and colour), run (a block), complete (the text
--- before the cursor), cancel, columns. From the service: hello (who it is), output, done ("1" or "0"), candidates (start, then a
--- name on each line). Both ends are the same program and user, so there is one version; a frame that is none ends the connection.
+-- A frame is "KIND LENGTH\n" and that many bytes. From the terminal: hello (columns and colour), run (a block),
+-- complete (the text before the cursor), cancel, columns. From the service: hello (who it is), output, done ("1" or
+-- "0"), candidates (start, then a name on each line). Both ends are the same program and user, so there is one
+-- version; a frame that is none ends the connection.
 
 local M = {
   LENGTH_MAX = 16777216,
@@ -29,8 +30,8 @@ function M.decoder()
   return setmetatable({ parts = {}, size = 0, need = 1 }, Frames)
 end
 
---- Takes the next bytes. Returns the frames that they complete, { kind =, text = } each; nil and what is wrong for bytes that
---- are no frames.
+--- Takes the next bytes. Returns the frames that they complete, { kind =, text = } each; nil and what is wrong for
+--- bytes that are no frames.
 ---@param bytes string
 ---@return table[]? frames
 ---@return string? message

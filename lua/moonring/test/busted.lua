@@ -6,9 +6,11 @@
 --
 -- - All of moonring's modules are loaded before. busted forgets what a spec file has loaded, and a second copy of a module
 --   that declares FFI types would not fit the first.
--- - busted makes ffi.typeof, ffi.cdef and ffi.metatype remember their results by their first argument only, which mixes up
---   ffi.typeof("struct { $ x; }", ...) of different types. Ours remembers what may be remembered (see remember_types).
--- - Each test runs in a scope of its own with a deadline; a task of it that fails fails the test, with the same error object.
+-- - busted makes ffi.typeof, ffi.cdef and ffi.metatype remember their results by their first argument only, which
+--   mixes up ffi.typeof("struct { $ x; }", ...) of different types. Ours remembers what may be remembered (see
+--   remember_types).
+-- - Each test runs in a scope of its own with a deadline; a task of it that fails fails the test, with the same error
+--   object.
 -- - After each test, what it has left behind makes it fail (moonring.test.leaks).
 -- - Coverage counts lines by a hook, which compiled code doesn't call: --coverage turns the compiler off.
 
@@ -55,8 +57,8 @@ local function remember_types()
     cdef(text, ...)
     declared[text] = true
   end
-  local names = { "__index", "__newindex", "__call", "__len", "__tostring", "__eq", "__lt", "__le", "__concat", "__add", "__sub",
-    "__mul", "__div", "__mod", "__pow", "__unm", "__gc", "__pairs", "__ipairs", "__new" }
+  local names = { "__index", "__newindex", "__call", "__len", "__tostring", "__eq", "__lt", "__le", "__concat", "__add",
+    "__sub", "__mul", "__div", "__mod", "__pow", "__unm", "__gc", "__pairs", "__ipairs", "__new" }
   function ffi.metatype(of, metatable) -- luacheck: ignore
     local made = typeof(of)
     local key = tostring(made)
@@ -90,7 +92,7 @@ local function title(busted, element)
 end
 
 -- Reports a failure of a test that its own code has not raised.
-local function publish(busted, safe, descriptor, element, failure)
+local function publish(safe, descriptor, element, failure)
   return safe(descriptor, function() error(failure, 0) end, element)
 end
 
@@ -154,7 +156,7 @@ local function run_test(busted, safe, descriptor, run, element)
   settings.finish(own)
   if own.child_failure and results and results[1]:success() then ok, failure = false, own.child_failure[1] end
   if not ok and results and results[1]:success() and not (own.is_cut_short and errors.is(failure, "cancelled")) then
-    return unpack(pack(publish(busted, safe, descriptor, element, failure)))
+    return unpack(pack(publish(safe, descriptor, element, failure)))
   end
   task.current().is_rethrowing = nil
   if before and results and results[1]:success() and not own.allow_leaks then
@@ -164,7 +166,7 @@ local function run_test(busted, safe, descriptor, run, element)
       if settings.leaks == "report" then
         io.stderr:write(message, "\n")
       else
-        return publish(busted, safe, descriptor, element, errors.new("leak", message))
+        return publish(safe, descriptor, element, errors.new("leak", message))
       end
     end
   end
@@ -181,7 +183,7 @@ local function run_block(busted, safe, descriptor, run, element)
     stop()
     task.hand_over(scope)
   end)
-  if not ok and results[1]:success() then return publish(busted, safe, descriptor, element, failure) end
+  if not ok and results[1]:success() then return publish(safe, descriptor, element, failure) end
   return unpack(results, 1, results.n)
 end
 
@@ -207,8 +209,8 @@ end
 local function load_real(name)
   local path, message = package.searchpath(name, package.path)
   if not path then
-    errors.raise("argument", "%s", "busted is not installed (Debian: apt-get install lua-busted; or luarocks install busted):"
-      .. message)
+    errors.raise("argument", "%s",
+      "busted is not installed (Debian: apt-get install lua-busted; or luarocks install busted):" .. message)
   end
   return assert(loadfile(path))(name)
 end

@@ -1,7 +1,7 @@
 -- moonring.test: what specs need.
 --
--- `moonring test` runs them (moonring.cli.test): every block of a spec is part of a task and may wait, every test has a deadline and
--- is looked at for what it leaves behind.
+-- `moonring test` runs them (moonring.cli.test): every block of a spec is part of a task and may wait, every test has
+-- a deadline and is looked at for what it leaves behind.
 
 local errors = require "moonring.errors"
 local task = require "moonring.task"
@@ -37,7 +37,7 @@ end
 --- Gives the test that runs `seconds` from now on, instead of the usual 10.
 ---@param seconds number
 function M.deadline(seconds)
-  if type(seconds) ~= "number" or not (seconds > 0) then
+  if type(seconds) ~= "number" or seconds ~= seconds or seconds <= 0 then
     errors.raise("argument", "test.deadline: a number of seconds above 0 is needed, not %s", tostring(seconds))
   end
   running_test("test.deadline").set_deadline(seconds)

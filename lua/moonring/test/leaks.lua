@@ -1,8 +1,9 @@
 -- moonring.test.leaks: what a test has left behind, and where it came from.
 --
--- A snapshot is taken before a test and compared after it. What is on its way out (a connection that sends its rest, a
--- task that runs to its end) gets GRACE to be gone; the collector runs first, so what nobody reaches any more is no leak. Places
--- are noted from the moment that watch() is called: each connection, listener and timer with the line that asked for it.
+-- A snapshot is taken before a test and compared after it. What is on its way out (a connection that sends its rest,
+-- a task that runs to its end) gets GRACE to be gone; the collector runs first, so what nobody reaches any more is no
+-- leak. Places are noted from the moment that watch() is called: each connection, listener and timer with the line
+-- that asked for it.
 
 local native = require "moonring.native"
 local moonring = require "moonring"
@@ -157,7 +158,9 @@ local function describe_objects(lines, before, now)
     end
   end
   local all = now.connections - before.numbers.connections + now.listeners - before.numbers.listeners
-  if all > known then lines[#lines + 1] = ("%d connection(s) that nobody holds: closing, or not accepted"):format(all - known) end
+  if all > known then
+    lines[#lines + 1] = ("%d connection(s) that nobody holds: closing, or not accepted"):format(all - known)
+  end
 end
 
 local function describe(before)
