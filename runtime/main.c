@@ -43,18 +43,18 @@ static int load_caller(lua_State *L) {
 }
 
 /* Where the function is kept that a signal interrupts Lua code with. */
-static const char interrupt_key[] = "moonring.interrupt";
-static lua_State *interrupted; /* any state of the one that runs: hooks are global in LuaJIT */
+static const char computing_key[] = "moonring.computing";
+static lua_State *computing; /* any state of the one that runs: hooks are global in LuaJIT */
 
 enum { INTERRUPT_INSTRUCTIONS = 1000 };
 
 /* Asks the function; it raises what stops the code that runs here, or tells whether it wants to be asked again. */
-static void ask_interrupt(lua_State *L, lua_Debug *frame) {
+static void ask_computing(lua_State *L, lua_Debug *frame) {
   (void)frame;
   lua_sethook(L, NULL, 0, 0);
   if (!lua_checkstack(L, LUA_MINSTACK))
     return;
-  lua_getfield(L, LUA_REGISTRYINDEX, interrupt_key);
+  lua_getfield(L, LUA_REGISTRYINDEX, computing_key);
   if (!lua_isfunction(L, -1)) {
     lua_pop(L, 1);
     return;
@@ -63,27 +63,27 @@ static void ask_interrupt(lua_State *L, lua_Debug *frame) {
   int again = lua_toboolean(L, -1);
   lua_pop(L, 1);
   if (again)
-    lua_sethook(L, ask_interrupt, LUA_MASKCOUNT, INTERRUPT_INSTRUCTIONS);
+    lua_sethook(L, ask_computing, LUA_MASKCOUNT, INTERRUPT_INSTRUCTIONS);
 }
 
 /* The one thing of Lua's that a signal handler may call. */
-static void interrupt(void) {
-  lua_sethook(interrupted, ask_interrupt, LUA_MASKCALL | LUA_MASKRET | LUA_MASKCOUNT, 1);
+static void stop_computing(void) {
+  lua_sethook(computing, ask_computing, LUA_MASKCALL | LUA_MASKRET | LUA_MASKCOUNT, 1);
 }
 
-/* interrupt(fn): from now on SIGINT, where the loop watches it, also has fn called within the code that runs; nil ends that. */
-static int set_interrupt(lua_State *L) {
+/* computing(fn): from now on SIGINT, where the loop watches it, also has fn called within the code that runs; nil ends that. */
+static int set_computing(lua_State *L) {
   lua_settop(L, 1);
   int enable = lua_isfunction(L, 1);
-  mr_signal_interrupt(SIGINT, enable ? interrupt : NULL);
-  lua_setfield(L, LUA_REGISTRYINDEX, interrupt_key);
+  mr_signal_interrupt(SIGINT, enable ? stop_computing : NULL);
+  lua_setfield(L, LUA_REGISTRYINDEX, computing_key);
   if (!enable)
     lua_sethook(L, NULL, 0, 0);
   return 0;
 }
 
-static int load_interrupt(lua_State *L) {
-  lua_pushcfunction(L, set_interrupt);
+static int load_computing(lua_State *L) {
+  lua_pushcfunction(L, set_computing);
   return 1;
 }
 
@@ -122,8 +122,8 @@ static void register_modules(lua_State *L) {
   }
   lua_pushcfunction(L, load_caller);
   lua_setfield(L, -2, "moonring.caller");
-  lua_pushcfunction(L, load_interrupt);
-  lua_setfield(L, -2, "moonring.interrupt");
+  lua_pushcfunction(L, load_computing);
+  lua_setfield(L, -2, "moonring.computing");
   lua_pushcfunction(L, load_replace);
   lua_setfield(L, -2, "moonring.replace");
   lua_pop(L, 2);
@@ -138,7 +138,7 @@ typedef struct invocation {
 
 static int run(lua_State *L) {
   invocation *call = lua_touserdata(L, 1);
-  interrupted = L;
+  computing = L;
   luaL_openlibs(L);
   register_modules(L);
   lua_getglobal(L, "require");

@@ -154,8 +154,23 @@ local function hand_over_children(scope)
   end
 end
 
---- Hands the children and the resources of a task, which is about to end, over to its parent: for a REPL, whose blocks
---- leave tasks behind. Internal.
+-- What the REPL and the spec runner need of scopes beyond their methods. Internal.
+
+--- Has the failures of a scope's children told to `report(failure, task)`, instead of ending the scope.
+function M.tell_failures(scope, report)
+  scope.on_failure = report
+end
+
+--- How many children a scope has, scopes within it included.
+function M.count_children(scope)
+  local count, child = 0, scope.first_child
+  while child do
+    count, child = count + 1, child.next_sibling
+  end
+  return count
+end
+
+--- Hands the children and the resources of a scope that is about to end over to its parent.
 function M.hand_over(task)
   hand_over_children(task)
   local parent = task.parent

@@ -16,6 +16,7 @@ local function run(files, options, command)
   os.remove(folder)
   os.execute("mkdir " .. folder)
   for name, text in pairs(type(files) == "string" and { ["one_spec.lua"] = files } or files) do
+    if name:find "/" then os.execute(("mkdir -p %s/%s"):format(folder, name:match "^(.*)/")) end
     write(folder .. "/" .. name, text)
   end
   local status, output = process.run(("cd %s && %s %s ."):format(folder, command or process.command "test", options or ""))
@@ -182,8 +183,8 @@ describe("moonring test", function()
     -- What stands in for luacov does nothing but be there.
     local status, output = run({
       ["one_spec.lua"] = "it('is not compiled', function() assert.is_false((jit.status())) end)",
-      ["luacov.runner.lua"] = "return setmetatable({ configuration = { exclude = {} } }, { __call = function() end })",
-    }, "--coverage", "LUA_PATH='./luacov.runner.lua;;' " .. process.command "test")
+      ["luacov/runner.lua"] = "return setmetatable({ configuration = { exclude = {} } }, { __call = function() end })",
+    }, "--coverage", "LUA_PATH='./?.lua;;' " .. process.command "test")
     assert.equal("1 0 0 0", counts(output))
     assert.equal(0, status)
   end)

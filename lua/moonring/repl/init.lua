@@ -9,14 +9,6 @@ local task = require "moonring.task"
 
 local M = {}
 
-local function count_children(scope)
-  local count, child = 0, scope.first_child
-  while child do
-    count, child = count + 1, child.next_sibling
-  end
-  return count
-end
-
 local function local_backend(session)
   local complete = require "moonring.repl.complete"
   return {
@@ -40,7 +32,7 @@ local function run_session(scope, options)
     backend = local_backend(session), banner = options.banner,
     on_resize = function(columns) session.width = columns end,
   }
-  local left = count_children(scope)
+  local left = task.count_children(scope)
   if left > 0 and front.is_terminal() then
     output.raw(left == 1 and "1 task still runs; C-c ends it\n" or ("%d tasks still run; C-c ends them\n"):format(left))
   end

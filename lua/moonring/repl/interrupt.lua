@@ -11,7 +11,7 @@ local scheduler = require "moonring.scheduler"
 local loop = require "moonring.loop"
 
 local C = native.C
-local found, set_hook = pcall(require, "moonring.interrupt")
+local found, set_hook = pcall(require, "moonring.computing")
 
 local M = {}
 

@@ -111,7 +111,8 @@ function M.listen(path)
   local listener, message, code = net.listen { path = path, mode = tonumber("600", 8), unlink_stale = true }
   if not listener then return nil, message, code end
   local name = ("%s, process %s"):format(arg and arg[0] or "moonring", io.open("/proc/self/stat"):read "*l":match "^%d+")
-  return task.spawn(function()
+  -- The task owns the listener before it runs: it may be cancelled before.
+  return task.innermost(task.current()):spawn_owning(listener, function()
     net.serve(listener, function(connection) serve(connection, name) end)
   end):named("repl at " .. path)
 end

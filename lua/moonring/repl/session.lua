@@ -47,7 +47,8 @@ function M.new(scope, options)
     locals = {}, declared = { _ = true, _error = true }, blocks = 0, compiled = false,
   }, Session)
   self.environment = new_environment(self.locals, self.declared)
-  scope.on_failure = function(failure, failed) self:report_task(failure, failed) end
+  self.on_failure = function(failure, failed) self:report_task(failure, failed) end
+  task.tell_failures(scope, self.on_failure)
   return self
 end
 
@@ -186,7 +187,7 @@ end
 -- What a block's task runs. Its children and what it owns stay behind with the session.
 local function run_block(self, text)
   local me = task.current()
-  me.on_failure = self.scope.on_failure
+  task.tell_failures(me, self.on_failure)
   local ok, result = xpcall(evaluate, traced, self, text)
   if not ok then tell_failure(self, result) end
   task.hand_over(me)

@@ -120,10 +120,11 @@ end
 local function let_children_end(scope)
   local moonring, clock = require "moonring", require("moonring.native").C.mr_clock_now
   local until_time = clock() + require("moonring.test.leaks").GRACE
-  while scope.first_child and clock() < until_time do
+  local task = require "moonring.task"
+  while task.count_children(scope) > 0 and clock() < until_time do
     moonring.sleep(0.002)
   end
-  return not scope.first_child
+  return task.count_children(scope) == 0
 end
 
 local function run_test(busted, safe, descriptor, run, element)
@@ -133,10 +134,10 @@ local function run_test(busted, safe, descriptor, run, element)
   local before = settings.leaks ~= "ignore" and leaks.snapshot()
   local results, left
   local ok, failure = pcall(moonring.scope, function(scope)
-    function scope.on_failure(child_failure)
-      scope.first_child_failure = scope.first_child_failure or { child_failure }
+    task.tell_failures(scope, function(child_failure)
+      own.child_failure = own.child_failure or { child_failure }
       scope:cancel(child_failure)
-    end
+    end)
     own.stop_deadline = limit(scope, name, own.deadline)
     function own.set_deadline(seconds)
       own.stop_deadline()
@@ -148,9 +149,8 @@ local function run_test(busted, safe, descriptor, run, element)
     if passed and not scope:cancelled() and not let_children_end(scope) and before and not own.allow_leaks then
       left = leaks.left(before)
     end
-    own.is_cut_short = (not passed or scope.first_child) and not scope:cancelled()
+    own.is_cut_short = (not passed or task.count_children(scope) > 0) and not scope:cancelled()
     if own.is_cut_short then scope:cancel() end
-    own.child_failure = scope.first_child_failure
   end)
   if own.stop_deadline then own.stop_deadline() end
   settings.finish(own)
@@ -158,7 +158,6 @@ local function run_test(busted, safe, descriptor, run, element)
   if not ok and results and results[1]:success() and not (own.is_cut_short and errors.is(failure, "cancelled")) then
     return unpack(pack(publish(safe, descriptor, element, failure)))
   end
-  task.current().is_rethrowing = nil
   if before and results and results[1]:success() and not own.allow_leaks then
     left = left or leaks.left(before)
     if left then
