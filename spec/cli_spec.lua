@@ -99,6 +99,18 @@ describe("moonring", function()
     assert.equal(1, status)
   end)
 
+  it("loads for a start only what a task needs", function()
+    local _, output = process.run(process.command("-e", [[
+      local names = {}
+      for name in pairs(package.loaded) do
+        if name:find "^moonring" then names[#names + 1] = name end
+      end
+      print(#names, package.loaded["moonring.buffer"], package.loaded["moonring.inspect"], package.loaded["moonring.net"])
+    ]]))
+    local count = tonumber(output:match "^(%d+)\tnil\tnil\tnil\n$")
+    assert.is_true(count <= 16, output)
+  end)
+
   it("makes no loop for what doesn't wait", function()
     if os.execute("strace -o /dev/null true 2>/dev/null") ~= 0 then return pending("strace can't trace here") end
     local _, output = process.run("ASAN_OPTIONS=detect_leaks=0 strace -f -e trace=io_uring_setup "
