@@ -118,6 +118,9 @@ static void complete(mr_loop *loop, const mr_completion *done) {
   case OPERATION_SIGNAL:
     mr_signal_complete(loop);
     break;
+  case OPERATION_PROCESS:
+    mr_process_complete(loop, slot, done);
+    break;
   }
 }
 
@@ -163,7 +166,8 @@ static int step(mr_loop *loop, unsigned want, int64_t wait_ns) {
 
 /* Whether nothing can ever happen: no operation is owed but that which waits for signals, and none will be prepared. */
 static int is_deserted(const mr_loop *loop) {
-  return loop->statistics.operations == (uint64_t)(loop->signal_fd >= 0) && !loop->timers.count && !loop->dirty_first &&
+  return loop->statistics.operations == (uint64_t)(loop->signal_fd >= 0) && !loop->signals_awaited &&
+         !loop->timers.count && !loop->dirty_first &&
          !loop->quick_first && !loop->receive.parked_first && !loop->flushing;
 }
 
@@ -198,6 +202,7 @@ int mr_loop_turn(mr_loop *loop, double timeout) {
   mr_timers_recycle(loop);
   loop->event_count = 0;
   mr_connections_recycle(loop);
+  mr_processes_recycle(loop);
   int64_t wait_ns = timeout < 0 || timeout > 1e9 ? -1 : (int64_t)(timeout * 1e9);
   if (wait_ns > 0 || loop->timers.count)
     clock_read(loop);
@@ -267,6 +272,11 @@ int mr_loop_destroy(mr_loop *loop, double timeout) {
   return mr_loop_finish(loop, timeout, &iovecs_held);
 }
 
+/* Lets what is in flight go on, until something has come or the moment has. */
+static int step_until(mr_loop *loop, int64_t until) {
+  return step(loop, 1, until - loop->now);
+}
+
 int mr_loop_finish(mr_loop *loop, double timeout, int64_t *iovecs_held) {
   *iovecs_held = 0;
   mr_trace_place(NULL);
@@ -277,12 +287,14 @@ int mr_loop_finish(mr_loop *loop, double timeout, int64_t *iovecs_held) {
   mr_connections_destroy(loop, 0);
   clock_read(loop);
   int64_t end = loop->now + (int64_t)(timeout * 1e9);
-  while (loop->flushing && loop->now < end && step(loop, 1, end - loop->now) == 0)
+  while (loop->flushing && loop->now < end && step_until(loop, end) == 0)
     ;
   mr_connections_destroy(loop, 1);
+  mr_processes_end(loop, (int64_t)(timeout * 1e9), step_until);
+  mr_processes_close(loop);
   mr_uring_cancel_all(loop->ring, 0);
   end = loop->now + (int64_t)(timeout * 1e9);
-  while (loop->statistics.operations && loop->now < end && step(loop, 1, end - loop->now) == 0)
+  while (loop->statistics.operations && loop->now < end && step_until(loop, end) == 0)
     ;
   int owed = (int)loop->statistics.operations;
   mr_connections_recycle(loop);
@@ -297,6 +309,7 @@ int mr_loop_finish(mr_loop *loop, double timeout, int64_t *iovecs_held) {
     free(loop->listeners[i]);
   free_blocks(loop->piece_blocks);
   mr_timers_destroy(loop);
+  mr_processes_destroy(loop);
   *iovecs_held = mr_memory_destroy(loop->memory);
   free(loop->messages);
   free(loop);

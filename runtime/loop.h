@@ -21,6 +21,7 @@ typedef enum mr_event_kind {
   MR_EVENT_WRITABLE,  /* slot: a connection whose writer was told to wait */
   MR_EVENT_TIMER,     /* slot: a timer that has fired; the number is free with the next turn */
   MR_EVENT_SIGNAL,    /* result: the signal's number */
+  MR_EVENT_PROCESS,   /* slot: a child that has ended */
   MR_EVENT_MEMORY     /* anchors wait for mr_memory_anchors_released; result 1: memory is short, too: collect */
 } mr_event_kind;
 
@@ -52,6 +53,8 @@ typedef struct mr_loop_statistics {
   uint64_t connections_peak;
   uint64_t listeners;  /* slots in use */
   uint64_t timers;     /* armed */
+  uint64_t processes;  /* children that run, or whose end has not been taken */
+  uint64_t spawned;    /* children started */
   uint64_t operations; /* completions that the kernel owes */
   uint64_t forgotten;  /* connections that only their finalizer closed */
   uint64_t stale;      /* completions for an earlier owner of a slot: stays 0 */
@@ -139,9 +142,22 @@ MR_API int mr_timer_start(mr_loop *loop, double seconds);
 /* Disarms it; its event will not come, not even when it has fired in this turn already. Result: 0 or -ENOENT. */
 MR_API int mr_timer_stop(mr_loop *loop, int timer);
 
-/* Turns the signal into MR_EVENT_SIGNAL events from now on. A second one before the first was seen acts as without the
- * loop. Result: 0 or negative errno. */
-MR_API int mr_signal_watch(mr_loop *loop, int signal_number);
+enum {
+  MR_SIGNAL_INSISTS = 1, /* a second one before the first was seen acts as without the loop */
+  MR_SIGNAL_AWAITED = 2  /* somebody may wait for nothing but this: a loop that watches it is never deserted */
+};
+
+/*
+ * Turns the signal into MR_EVENT_SIGNAL events from now on, one for all that come before the loop looks. Again changes the flags. Result:
+ * 0 or negative errno; -EINVAL for what can't be caught or would come again at once, -EBUSY when another loop watches signals.
+ */
+MR_API int mr_signal_watch(mr_loop *loop, int signal_number, uint32_t flags);
+/* Puts back what was to happen before it was watched. Result: 0, or -EINVAL when it isn't watched. */
+MR_API int mr_signal_unwatch(mr_loop *loop, int signal_number);
+
+/* The number of "HUP", "SIGHUP" or "RTMIN+1", or -EINVAL; and the short name of a number, or NULL. */
+MR_API int mr_signal_number(const char *name);
+MR_API const char *mr_signal_name(int signal_number);
 
 /* Ends the process as the signal does by default, so that its parent sees what ended it. Returns only when it doesn't. */
 MR_API void mr_signal_die(int signal_number);

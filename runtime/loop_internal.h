@@ -35,6 +35,7 @@ typedef enum mr_operation {
   OPERATION_SEND,
   OPERATION_CONNECT,
   OPERATION_SIGNAL,
+  OPERATION_PROCESS,
 } mr_operation;
 
 /* A link of an input or output queue. */
@@ -99,6 +100,7 @@ typedef enum mr_timer_use {
   TIMER_FIRED, /* its event is in the array */
   TIMER_LINGER,
   TIMER_ACCEPT,
+  TIMER_PROCESS,
 } mr_timer_use;
 
 typedef struct mr_timer {
@@ -130,6 +132,28 @@ typedef struct mr_receive_ring {
   mr_connection *parked_first, *parked_last;
 } mr_receive_ring;
 
+typedef struct mr_process {
+  int32_t slot;
+  uint32_t generation;
+  int32_t pid;
+  int pidfd;     /* -1 once it has been reaped */
+  int32_t timer; /* -1: none; for its kill, or for watching it at last */
+  uint8_t held;  /* its caller has not let go */
+  uint8_t polled;
+  uint8_t leads; /* a process group of its own */
+  uint8_t ending;
+  uint8_t detached;
+  mr_process_status status;
+  struct mr_process *next; /* free or retired */
+} mr_process;
+
+typedef struct mr_processes {
+  mr_process **slots;
+  int32_t count, capacity;
+  mr_process *free, *retired;
+  int closing; /* no more polls */
+} mr_processes;
+
 typedef struct mr_message {
   struct msghdr header;
   struct iovec parts[SEND_IOVECS_MAX];
@@ -160,6 +184,8 @@ struct mr_loop {
   int message_count;
   int signal_fd; /* eventfd, -1 until a signal is watched */
   uint64_t signal_value;
+  int signals_awaited;
+  mr_processes processes;
   int ending;
   int flushing; /* connections in CONNECTION_FLUSHING */
   mr_loop *next_living;
@@ -228,6 +254,15 @@ void mr_listeners_destroy(mr_loop *loop);
 /* address.c */
 socklen_t mr_address_to_socket(const mr_address *address, struct sockaddr_in6 *out); /* 0: unknown family */
 int mr_address_from_socket(const struct sockaddr *socket, mr_address *out);
+
+/* process.c */
+void mr_process_complete(mr_loop *loop, int32_t slot, const mr_completion *done);
+void mr_process_expired(mr_loop *loop, int32_t slot); /* its timer has */
+void mr_processes_recycle(mr_loop *loop);
+/* Tells all children to end, kills them after the grace; `wait` runs the loop until something has come or `until` is past. */
+void mr_processes_end(mr_loop *loop, int64_t grace_ns, int (*wait)(mr_loop *loop, int64_t until));
+void mr_processes_close(mr_loop *loop); /* what is polled still completes, nothing is polled any more */
+void mr_processes_destroy(mr_loop *loop);
 
 /* signal.c */
 void mr_signal_complete(mr_loop *loop);

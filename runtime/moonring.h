@@ -45,4 +45,6 @@ MR_API const char *mr_error_text(int error);
 
 #include "loop.h"
 
+#include "process.h"
+
 #endif

@@ -251,6 +251,10 @@ int mr_uring_read(mr_uring *ring, int fd, void *data, uint32_t length, uint64_t 
   SUBMIT(ring, user_data, 0, io_uring_prep_read(sqe, fd, data, length, (uint64_t)-1));
 }
 
+int mr_uring_poll(mr_uring *ring, int fd, uint32_t events, uint64_t user_data) {
+  SUBMIT(ring, user_data, 0, io_uring_prep_poll_add(sqe, fd, events));
+}
+
 int mr_uring_close_quietly(mr_uring *ring, int fd, uint64_t user_data) {
   SUBMIT(ring, user_data, IOSQE_CQE_SKIP_SUCCESS, io_uring_prep_close(sqe, fd));
 }

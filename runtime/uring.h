@@ -62,6 +62,7 @@ int mr_uring_send(mr_uring *ring, int fd, const void *data, uint32_t length, int
 int mr_uring_send_message(mr_uring *ring, int fd, const struct msghdr *message, int quick, uint64_t user_data);
 int mr_uring_connect(mr_uring *ring, int fd, const struct sockaddr *address, socklen_t length, uint64_t user_data);
 int mr_uring_read(mr_uring *ring, int fd, void *data, uint32_t length, uint64_t user_data);
+int mr_uring_poll(mr_uring *ring, int fd, uint32_t events, uint64_t user_data); /* poll(2)'s; once; gives those that came */
 int mr_uring_close_quietly(mr_uring *ring, int fd, uint64_t user_data);
 int mr_uring_cancel_quietly(mr_uring *ring, uint64_t target, uint64_t user_data);
 int mr_uring_cancel_all(mr_uring *ring, uint64_t user_data);
