@@ -31,7 +31,7 @@ static int slots_add(mr_loop *loop) {
   return 0;
 }
 
-static mr_connection *slot_take(mr_loop *loop, int fd, mr_connection_state state, int *error) {
+mr_connection *mr_connection_take(mr_loop *loop, int fd, mr_connection_state state, int *error) {
   *error = mr_receive_ring_open(loop);
   if (!*error && !loop->free_connections)
     *error = slots_add(loop);
@@ -52,7 +52,7 @@ static mr_connection *slot_take(mr_loop *loop, int fd, mr_connection_state state
 
 int mr_connection_accepted(mr_loop *loop, int fd) {
   int error;
-  mr_connection *connection = slot_take(loop, fd, CONNECTION_OPEN, &error);
+  mr_connection *connection = mr_connection_take(loop, fd, CONNECTION_OPEN, &error);
   if (!connection) {
     close(fd);
     return error;
@@ -72,7 +72,7 @@ int mr_connection_connect(mr_loop *loop, const mr_address *address) {
     return -errno;
   setsockopt(fd, IPPROTO_TCP, 1 /* TCP_NODELAY */, &(int){1}, sizeof(int));
   int error;
-  mr_connection *connection = slot_take(loop, fd, CONNECTION_CONNECTING, &error);
+  mr_connection *connection = mr_connection_take(loop, fd, CONNECTION_CONNECTING, &error);
   if (!connection) {
     close(fd);
     return error;
@@ -116,6 +116,8 @@ void mr_connections_recycle(mr_loop *loop) {
     mr_connection *connection = loop->retired_connections;
     loop->retired_connections = connection->next;
     mr_queue_clear(loop, &connection->output);
+    if (connection->stream)
+      mr_stream_free(connection);
     connection->next = loop->free_connections;
     loop->free_connections = connection;
     loop->statistics.connections--;
@@ -146,7 +148,7 @@ void mr_connection_finish(mr_loop *loop, mr_connection *connection) {
   /* What the kernel is sending from stays until its completion; mr_connections_recycle drops it. */
   if (!connection->sending)
     mr_queue_clear(loop, &connection->output);
-  if (mr_uring_close_quietly(loop->ring, connection->fd, 0))
+  if (connection->fd >= 0 && !connection->kept && mr_uring_close_quietly(loop->ring, connection->fd, 0))
     close(connection->fd);
   connection->fd = -1;
   mr_connection_settle(loop, connection);

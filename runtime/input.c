@@ -12,6 +12,8 @@ enum { GATHER_FIRST_BYTES = 1024 }; /* smallest block that pieces of a message a
 static int nothing_there(mr_connection *connection) {
   if (connection->receive_error)
     return connection->receive_error;
+  if (connection->write_only)
+    return -EBADF;
   /* A reset is reported once; when a send has got it, the receive sees an ordinary end. */
   if (connection->end_of_stream)
     return connection->send_error == -ECONNRESET ? -ECONNRESET : 0;

@@ -39,7 +39,7 @@ typedef struct mr_loop_options {
   uint32_t completion_entries;   /* default 16384 */
   uint32_t receive_buffers;      /* entries of the receive ring, a power of two; default 32 incremental, 512 plain */
   uint32_t receive_buffer_bytes; /* of each; default 65536 incremental, 4096 plain */
-  uint32_t receive_plain;        /* 1: no incremental buffers even where the kernel has them */
+  uint32_t receive_plain; /* 1: no incremental buffers even where the kernel has them; 2: no multishot reads, either */
 } mr_loop_options;
 
 /* Since the start of the loop unless they say otherwise. */
@@ -159,6 +159,12 @@ MR_API int mr_signal_unwatch(mr_loop *loop, int signal_number);
 MR_API int mr_signal_number(const char *name);
 MR_API const char *mr_signal_name(int signal_number);
 
+/*
+ * Lets a write to a pipe that nobody reads fail with EPIPE instead of ending the process, unless the process has its own mind about
+ * SIGPIPE. By a handler that does nothing, because an ignored signal would stay ignored in the programs that it starts.
+ */
+MR_API void mr_signal_survive_pipe(void);
+
 /* Ends the process as the signal does by default, so that its parent sees what ended it. Returns only when it doesn't. */
 MR_API void mr_signal_die(int signal_number);
 
@@ -172,6 +178,18 @@ MR_API void mr_listener_close(mr_loop *loop, int listener);
 
 /* Starts connecting. MR_EVENT_CONNECTED tells the end. Result: the connection's slot, or negative errno. */
 MR_API int mr_connection_connect(mr_loop *loop, const mr_address *address);
+
+enum {
+  MR_STREAM_KEEP = 1, /* close leaves the descriptor open: it is somebody else's */
+};
+
+/*
+ * Makes a connection of an open descriptor: a stream socket, a pipe, a FIFO, a terminal, a device, a file at its position. Reading
+ * starts at once where it may be read. Its O_NONBLOCK is not touched. Result: the slot, whose close closes the
+ * descriptor; negative errno, and it stays the caller's: -EBADF, -EISDIR, -EPROTOTYPE for another kind of socket, -EINVAL for
+ * a listening one, -ENOMEM.
+ */
+MR_API int mr_stream_open(mr_loop *loop, int fd, uint32_t flags);
 
 /*
  * Takes the next received bytes: *buffer lets go of what it held and becomes a cursor over them (position 0, limit = capacity =
@@ -221,7 +239,10 @@ MR_API double mr_connection_commit(mr_loop *loop, int connection, uint32_t used)
  */
 MR_API int mr_connection_drain(mr_loop *loop, int connection, uint32_t mark);
 
-/* Ends the sending half once the queue has gone out (shutdown(2) with SHUT_WR). Result: 0 or negative errno. */
+/*
+ * Ends the sending half once the queue has gone out: shutdown(2) with SHUT_WR, or the descriptor's close where it was opened for
+ * writing only. Result: 0 or negative errno; -EOPNOTSUPP for what is neither.
+ */
 MR_API int mr_connection_shutdown(mr_loop *loop, int connection);
 
 /*

@@ -23,6 +23,7 @@ enum {
   MESSAGES_MAX = 64,    /* gathered sends prepared between two submissions */
   INPUT_HIGH = 262144,  /* unread bytes of a connection at which receiving stops */
   INPUT_LOW = 65536,    /* and at which it goes on */
+  RECEIVE_GROUP = 0,    /* the receive ring's number */
   SLOTS_PER_BLOCK = 256,
   BLOCKS_MAX = 8192, /* 2 million slots: more descriptors than a process can have by default */
 };
@@ -57,6 +58,16 @@ typedef enum mr_connection_state {
   CONNECTION_CLOSED,   /* the descriptor is given back, completions may be owed */
 } mr_connection_state;
 
+/* How a stream that is no ordinary socket is read and written, see stream.c. */
+typedef struct mr_stream {
+  uint8_t is_file;                     /* read and write instead of receive and send */
+  uint8_t multishot;                   /* its read is one */
+  uint8_t polls_input, polls_output;   /* the last try found it not ready: the next operation waits for that */
+  uint8_t input_polled, output_polled; /* and is in flight */
+  uint32_t read_bytes;
+  mr_iovec memory; /* what a read in flight fills */
+} mr_stream;
+
 typedef struct mr_connection {
   int32_t slot;
   uint32_t generation;
@@ -72,10 +83,13 @@ typedef struct mr_connection {
   uint8_t dirty;                     /* in the loop's list of those with something to send */
   uint8_t read_wanted, write_wanted; /* a waiter wants the event */
   uint8_t shutdown_wanted, shut_down;
+  uint8_t read_only, write_only; /* as its descriptor was opened */
+  uint8_t kept;                  /* the descriptor is its owner's to close */
   uint32_t owed;
   uint32_t write_mark; /* bytes queued at which the waiting writer goes on */
   int32_t receive_error, send_error;
   int32_t linger_timer; /* -1: none */
+  mr_stream *stream;    /* NULL: an ordinary socket */
   mr_queue input, output;
   mr_iovec reserved;       /* what mr_connection_reserve has given out, empty when that is room behind the last piece */
   uint32_t reserved_bytes; /* how much of it was asked for */
@@ -129,6 +143,7 @@ typedef struct mr_receive_ring {
   uint32_t missing;      /* entries that no memory was found for */
   int incremental;
   int changed; /* entries were added since the last publishing */
+  int starved; /* a stream found no memory for its read */
   mr_connection *parked_first, *parked_last;
 } mr_receive_ring;
 
@@ -225,11 +240,22 @@ int mr_receive_starving(const mr_loop *loop); /* whether receivers wait for memo
 /* Books the buffer that was used, then tells the connection; NULL when it is not the one that asked any more. */
 void mr_receive_complete(mr_loop *loop, mr_connection *connection, const mr_completion *done);
 
+/* stream.c: what receive.c and output.c do otherwise for connections that have a stream */
+int mr_stream_receive(mr_loop *loop, mr_connection *connection, uint64_t user_data);
+/* The result as of a receive; bytes that came into the stream's own memory become *slice. */
+int32_t mr_stream_received(mr_loop *loop, mr_connection *connection, int32_t result, mr_iovec *slice);
+int mr_stream_send(mr_loop *loop, mr_connection *connection, uint64_t user_data);
+int64_t mr_stream_sent(mr_connection *connection, int64_t result);
+int mr_stream_shutdown(mr_loop *loop, mr_connection *connection);
+void mr_stream_free(mr_connection *connection);
+
 /* output.c */
 mr_piece *mr_piece_take(mr_loop *loop);
 void mr_queue_drop_first(mr_loop *loop, mr_queue *queue);
 void mr_queue_clear(mr_loop *loop, mr_queue *queue);
 int mr_queue_append(mr_loop *loop, mr_queue *queue, mr_iovec *iovec); /* takes the reference, also on failure */
+/* The first pieces as a message, which stays where it is until it is submitted; counted in sending_bytes. NULL: no room. */
+mr_message *mr_output_gather(mr_loop *loop, mr_connection *connection);
 void mr_output_prepare(
     mr_loop *loop); /* before each submission: one send for each connection that has something to send */
 void mr_output_complete(mr_loop *loop, mr_connection *connection, int64_t result);
@@ -237,6 +263,7 @@ void mr_output_settle(
     mr_loop *loop); /* once all completions of a submission are taken: its other quick sends went well */
 
 /* connection.c */
+mr_connection *mr_connection_take(mr_loop *loop, int fd, mr_connection_state state, int *error); /* NULL: *error */
 int mr_connection_accepted(mr_loop *loop, int fd); /* slot of a new open connection, or negative errno with fd closed */
 void mr_connection_connected(mr_loop *loop, mr_connection *connection, int32_t result);
 void mr_connection_finish(mr_loop *loop, mr_connection *connection); /* gives the descriptor back, whatever is queued */

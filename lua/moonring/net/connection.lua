@@ -440,7 +440,32 @@ end
 
 function Connection:__tostring()
   if not self.slot then return "moonring.Connection(closed)" end
+  if self.name then return ("moonring.Connection(%s)"):format(self.name) end
   return ("moonring.Connection(peer=%s)"):format(tostring(self:peer() or "?"))
+end
+
+---@class moonring.StreamOptions
+---@field keep? boolean closing the connection leaves the descriptor open
+---@field name? string what tostring and error messages call it; default "descriptor N"
+
+--- Makes a connection of an open descriptor: a stream socket, a pipe, a FIFO, a terminal, a device, or a file, which is
+--- read and written at its position. The descriptor is the connection's from then on, unless it is to be kept.
+---@param descriptor integer
+---@param options? moonring.StreamOptions
+---@return moonring.Connection? connection
+---@return string? message
+---@return string? code "EBADF", "EISDIR", "EPROTOTYPE": no stream socket
+function M.open(descriptor, options)
+  if type(descriptor) ~= "number" or descriptor < 0 or descriptor > 0x7fffffff or descriptor % 1 ~= 0 then
+    errors.raise("argument", "connection.open: a descriptor's number is needed, not %s", tostring(descriptor))
+  end
+  local handle = loop.handle()
+  local name = options and options.name or "descriptor " .. descriptor
+  local slot = C.mr_stream_open(handle, descriptor, options and options.keep and C.MR_STREAM_KEEP or 0)
+  if slot < 0 then return errors.world(slot, "open of " .. name) end
+  local self = M.new(handle, slot, true)
+  self.name = name
+  return self
 end
 
 --- Connects. The wait ends with the connection, its failure, or the cancellation of the task.
