@@ -182,6 +182,10 @@ int mr_connection_error(mr_loop *loop, int slot) {
   return connection->state == CONNECTION_OPEN && !connection->shutdown_wanted ? 0 : -EPIPE;
 }
 
+int mr_connection_descriptor(mr_loop *loop, int slot) {
+  return mr_connection_at(loop, slot)->fd;
+}
+
 typedef int (*name_getter)(int, struct sockaddr *restrict, socklen_t *restrict);
 
 static int name_of(mr_loop *loop, int slot, name_getter get, mr_address *out) {

@@ -159,6 +159,9 @@ MR_API int mr_signal_unwatch(mr_loop *loop, int signal_number);
 MR_API int mr_signal_number(const char *name);
 MR_API const char *mr_signal_name(int signal_number);
 
+/* Sends it to this process. */
+MR_API void mr_signal_raise(int signal_number);
+
 /*
  * Lets a write to a pipe that nobody reads fail with EPIPE instead of ending the process, unless the process has its own mind about
  * SIGPIPE. By a handler that does nothing, because an ignored signal would stay ignored in the programs that it starts.
@@ -250,6 +253,9 @@ MR_API int mr_connection_shutdown(mr_loop *loop, int connection);
  * closed and the slot is free. No event will come for it.
  */
 MR_API void mr_connection_close(mr_loop *loop, int connection, double linger);
+
+/* The descriptor beneath, which stays the connection's; -1 when there is none any more. */
+MR_API int mr_connection_descriptor(mr_loop *loop, int connection);
 
 /* The stream's negative errno, 0 when it is sound. */
 MR_API int mr_connection_error(mr_loop *loop, int connection);

@@ -84,6 +84,9 @@ MR_API void mr_process_detach(mr_loop *loop, int process);
 /* Ends the caller's use of the slot. The child runs on and is reaped all the same. No event will come for it. */
 MR_API void mr_process_release(mr_loop *loop, int process);
 
+/* This process's environment, ended by NULL. Valid until it is changed. */
+MR_API const char *const *mr_environment(void);
+
 /* A pipe, closed in programs that are started: what is written to ends[1] is read from ends[0]. Result: 0 or negative errno. */
 MR_API int mr_pipe_open(int32_t ends[2]);
 

@@ -161,6 +161,10 @@ void mr_signal_die(int number) {
   raise(number);
 }
 
+void mr_signal_raise(int number) {
+  raise(number);
+}
+
 int mr_signal_number(const char *name) {
   if (strncmp(name, "SIG", 3) == 0)
     name += 3;

@@ -192,6 +192,10 @@ int mr_spawn_start(mr_spawn *spawn, int *pidfd) {
   return -error;
 }
 
+const char *const *mr_environment(void) {
+  return (const char *const *)environ;
+}
+
 int mr_pipe_open(int32_t ends[2]) {
   return pipe2(ends, O_CLOEXEC) ? -errno : 0;
 }

@@ -9,9 +9,11 @@ local task = require "moonring.task"
 local loop = require "moonring.loop"
 local memory = require "moonring.memory"
 local inspect = require "moonring.inspect"
+local signal = require "moonring.signal"
 require "moonring"
 require "moonring.test"
 require "moonring.net"
+require "moonring.process"
 local iovec_trace = require "moonring.trace"
 
 local C = native.C
@@ -107,29 +109,19 @@ local function report(failure, root)
   if trace and trace ~= "" then io.stderr:write(trace, "\n") end
 end
 
-local function watch_signal(number, handler)
-  loop.signals[number] = handler
-  local result = C.mr_signal_watch(loop.handle(), number)
-  if result < 0 then
-    local _, message, code = errors.world(result, "watch signals")
-    errors.raise(code, "%s", message)
-  end
-end
-
-local SIGINT, SIGTERM, SIGUSR1 = 2, 15, 10
-
 -- SIGUSR1 prints the tasks. SIGINT and SIGTERM cancel the main task; scopes end in order, and the process then ends by
--- that signal, as its parent expects. A second one doesn't wait for the first.
+-- that signal, as its parent expects. A second one doesn't wait for the first. A script that subscribes to one of them
+-- has taken it over.
 local function watch_signals(root)
   local received
   local function stop(number)
     if received then C.mr_signal_die(number) end
     received = number
-    root:cancel(errors.new("cancelled", ("cancelled: the process was told to end by signal %d"):format(number)))
+    root:cancel(errors.new("cancelled", "cancelled: the process was told to end by SIG" .. signal.name(number)))
   end
-  watch_signal(SIGINT, stop)
-  watch_signal(SIGTERM, stop)
-  watch_signal(SIGUSR1, function() io.stderr:write(inspect.text()) end)
+  signal.handle("INT", stop, true)
+  signal.handle("TERM", stop, true)
+  signal.handle("USR1", function() io.stderr:write(inspect.text()) end)
   return function()
     return received
   end

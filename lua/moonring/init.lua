@@ -53,6 +53,7 @@ M.channel = require("moonring.channel").new
 M.semaphore = require("moonring.semaphore").new
 M.event = require("moonring.event").new
 M.pool = require("moonring.pool").new
+M.signal = require("moonring.signal").new
 
 M.require = module_loader.require
 
@@ -108,7 +109,7 @@ local memory_names = {
 local loop_names = {
   "turns", "enters", "completions", "events", "accepted", "connections", "connections_peak", "listeners", "timers",
   "operations", "forgotten", "stale", "sends", "bytes_received", "bytes_sent", "bytes_copied", "receive_refusals",
-  "receive_ring_bytes", "incremental",
+  "receive_ring_bytes", "incremental", "processes", "spawned",
 }
 
 --- The loop's counters; see mr_loop_statistics in runtime/loop.h. `memory` is a table of those of its memory, `tasks`

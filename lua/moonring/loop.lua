@@ -18,9 +18,12 @@ local M = {
   sleepers = {}, -- by timer: the task that sleeps, or any object whose expired() is called
   listeners = {}, -- by listener slot: the object whose accepted(slot_or_errno) takes new connections
   signals = {}, -- by number: a function
+  -- By slot: the child process whose ended() is called. Weak: a forgotten one is reaped by C all the same.
+  processes = setmetatable({}, { __mode = "v" }),
   on_memory = function() end, -- moonring.memory's
 }
-local readers, writers, sleepers, listeners, signals = M.readers, M.writers, M.sleepers, M.listeners, M.signals
+local readers, writers, sleepers, listeners = M.readers, M.writers, M.sleepers, M.listeners
+local signals, processes = M.signals, M.processes
 
 local handle -- mr_loop *, made when it is first asked for
 
@@ -68,6 +71,9 @@ local function dispatch(events, count)
     elseif kind == C.MR_EVENT_SIGNAL then
       local handler = signals[event.result]
       if handler then handler(event.result) end
+    elseif kind == C.MR_EVENT_PROCESS then
+      local process = processes[slot]
+      if process then process:ended() else C.mr_process_release(handle, slot) end
     elseif kind == C.MR_EVENT_MEMORY then
       M.on_memory(event.result)
     end
