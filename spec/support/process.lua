@@ -38,6 +38,12 @@ function M.run(command)
   return tonumber(status), output
 end
 
+--- Runs a command with a system call of it or of its children made to fail. The leak checker of the sanitizer build
+--- can't run under a tracer.
+function M.run_injected(fault, command)
+  return M.run(("ASAN_OPTIONS=detect_leaks=0 strace -f -qq -o /dev/null -e inject=%s %s"):format(fault, command))
+end
+
 local Process = {}
 Process.__index = Process
 
