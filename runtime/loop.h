@@ -1,5 +1,5 @@
 /*
- * loop.h - the event loop: turns, events, connections, listeners, timers, signals.
+ * loop.h - the event loop: turns, events, connections, listeners, timers, signals. Other system calls are in call.h.
  *
  * Lua pulls. mr_loop_turn submits what is queued, waits for completions, does by itself all that needs no decision, and
  * fills a flat array of events, which are hints: the woken task asks the object for the truth and waits again when
@@ -22,6 +22,7 @@ typedef enum mr_event_kind {
   MR_EVENT_TIMER,     /* slot: a timer that has fired; the number is free with the next turn */
   MR_EVENT_SIGNAL,    /* result: the signal's number */
   MR_EVENT_PROCESS,   /* slot: a child that has ended */
+  MR_EVENT_CALL,      /* slot: a call that has ended; result: its result */
   MR_EVENT_MEMORY     /* anchors wait for mr_memory_anchors_released; result 1: memory is short, too: collect */
 } mr_event_kind;
 
@@ -55,7 +56,8 @@ typedef struct mr_loop_statistics {
   uint64_t timers;     /* armed */
   uint64_t processes;  /* children that run, or whose end has not been taken */
   uint64_t spawned;    /* children started */
-  uint64_t operations; /* completions that the kernel owes */
+  uint64_t operations; /* completions that the kernel owes, and the calls that helper threads do */
+  uint64_t calls;      /* slots in use: not ended, or ended and not yet finished by the caller */
   uint64_t forgotten;  /* connections that only their finalizer closed */
   uint64_t stale;      /* completions for an earlier owner of a slot: stays 0 */
   uint64_t sends;      /* handed to the kernel */

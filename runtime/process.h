@@ -92,7 +92,8 @@ MR_API int mr_pipe_open(int32_t ends[2]);
 
 /* Opens /dev/null for `write` (1) or reading (0). Result: the descriptor, or negative errno. */
 MR_API int mr_null_open(int write);
-MR_API void mr_descriptor_close(int descriptor);
+/* close(2), in place: for pipes and devices, whose close does not wait. */
+MR_API void mr_descriptor_close_now(int descriptor);
 
 /* A user by name or number, as the system's databases know it (getpwnam(3), which may ask the network). */
 typedef struct mr_user {

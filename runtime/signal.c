@@ -1,7 +1,7 @@
 /*
  * signal.c - signals as events.
  *
- * A handler notes the signal's number and writes to an eventfd that the ring reads, so a signal wakes the loop wherever it
+ * A handler notes the signal's number and writes to the loop's eventfd (wake.c), so a signal wakes the loop wherever it
  * waits. Signals are not counted: several of one number that come before the loop looks are one event, as they are one pending signal
  * in the kernel. A program that computes without end never comes back to the loop; therefore, for the signals that end a program, a
  * second one that finds the first unseen acts as if nobody had asked for it, and Ctrl-C pressed twice always works.
@@ -15,7 +15,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/eventfd.h>
 #include <unistd.h>
 
 /* Signals belong to the process: one loop of it may watch them. */
@@ -40,26 +39,6 @@ static void note(int number) {
   errno = saved_errno;
 }
 
-static int arm(mr_loop *loop) {
-  int error = mr_uring_read(loop->ring, loop->signal_fd, &loop->signal_value, sizeof loop->signal_value,
-                            user_data_make(OPERATION_SIGNAL, 0, 0));
-  if (!error)
-    loop->statistics.operations++;
-  return error;
-}
-
-static int open_wake(mr_loop *loop) {
-  int fd = eventfd(0, EFD_CLOEXEC);
-  if (fd < 0)
-    return -errno;
-  loop->signal_fd = fd;
-  wake_fd = fd;
-  int error = arm(loop);
-  if (error)
-    mr_signals_destroy(loop);
-  return error;
-}
-
 /* Whether a handler may stand for it: not for what nobody can catch, nor for what would come again at once when it returns. */
 static int is_catchable(int number) {
   switch (number) {
@@ -78,22 +57,22 @@ static int is_catchable(int number) {
 int mr_signal_watch(mr_loop *loop, int number, uint32_t flags) {
   if (!is_catchable(number))
     return -EINVAL;
-  if (wake_fd >= 0 && loop->signal_fd != wake_fd)
+  if (wake_fd >= 0 && loop->wake_fd != wake_fd)
     return -EBUSY;
-  if (loop->signal_fd < 0) {
-    int error = open_wake(loop);
-    if (error)
-      return error;
-  }
+  int error = mr_wake_open(loop);
+  if (error)
+    return error;
+  wake_fd = loop->wake_fd;
   struct sigaction action = {.sa_handler = note, .sa_flags = SA_RESTART}, before;
   sigemptyset(&action.sa_mask);
   insists[number] = (flags & MR_SIGNAL_INSISTS) != 0;
+  if (!states[number].watched)
+    pending[number] = 0;
   if (sigaction(number, &action, &before))
     return -errno;
   if (!states[number].watched) {
     states[number].watched = 1;
     states[number].before = before;
-    pending[number] = 0;
   }
   loop->signals_awaited -= states[number].awaited;
   states[number].awaited = (flags & MR_SIGNAL_AWAITED) != 0;
@@ -107,7 +86,7 @@ int mr_signal_watch(mr_loop *loop, int number, uint32_t flags) {
 }
 
 int mr_signal_unwatch(mr_loop *loop, int number) {
-  if (number < 1 || number >= NSIG || !states[number].watched || loop->signal_fd < 0)
+  if (number < 1 || number >= NSIG || !states[number].watched || loop->wake_fd != wake_fd)
     return -EINVAL;
   loop->signals_awaited -= states[number].awaited;
   sigaction(number, &states[number].before, NULL);
@@ -116,27 +95,23 @@ int mr_signal_unwatch(mr_loop *loop, int number) {
   return 0;
 }
 
-void mr_signal_complete(mr_loop *loop) {
-  loop->statistics.operations--;
-  if (loop->ending)
+void mr_signals_collect(mr_loop *loop) {
+  if (loop->wake_fd != wake_fd)
     return;
   for (int number = 1; number < NSIG; number++)
     if (pending[number]) {
       pending[number] = 0;
       mr_event_push(loop, MR_EVENT_SIGNAL, 0, number);
     }
-  arm(loop);
 }
 
 void mr_signals_destroy(mr_loop *loop) {
-  if (loop->signal_fd < 0)
+  if (loop->wake_fd < 0 || loop->wake_fd != wake_fd)
     return;
   for (int number = 1; number < NSIG; number++)
     if (states[number].watched)
       mr_signal_unwatch(loop, number);
   wake_fd = -1;
-  close(loop->signal_fd);
-  loop->signal_fd = -1;
 }
 
 static void survive(int number) {

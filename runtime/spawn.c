@@ -205,7 +205,7 @@ int mr_null_open(int write) {
   return fd < 0 ? -errno : fd;
 }
 
-void mr_descriptor_close(int descriptor) {
+void mr_descriptor_close_now(int descriptor) {
   close(descriptor);
 }
 

@@ -20,10 +20,11 @@ local M = {
   signals = {}, -- by number: a function
   -- By slot: the child process whose ended() is called. Weak: a forgotten one is reaped by C all the same.
   processes = setmetatable({}, { __mode = "v" }),
+  calls = {}, -- by call slot: the object whose called(result, slot) is to be told of its end
   on_memory = function() end, -- moonring.memory's
 }
 local readers, writers, sleepers, listeners = M.readers, M.writers, M.sleepers, M.listeners
-local signals, processes = M.signals, M.processes
+local signals, processes, calls = M.signals, M.processes, M.calls
 
 local handle -- mr_loop *, made when it is first asked for
 
@@ -67,6 +68,12 @@ local function dispatch(events, count)
       if sleeper then
         sleepers[slot] = nil
         sleeper:expired()
+      end
+    elseif kind == C.MR_EVENT_CALL then
+      local caller = calls[slot]
+      if caller then
+        calls[slot] = nil
+        caller:called(event.result, slot)
       end
     elseif kind == C.MR_EVENT_SIGNAL then
       local handler = signals[event.result]

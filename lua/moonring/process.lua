@@ -145,7 +145,7 @@ end
 -- Closes what only the child needs.
 function Plan:close()
   for _, descriptor in ipairs(self.temporary) do
-    C.mr_descriptor_close(descriptor)
+    C.mr_descriptor_close_now(descriptor)
   end
   self.temporary = {}
 end
@@ -172,7 +172,7 @@ local function open_pipe(plan, number)
   plan:opened(theirs)
   local stream, message, code = connection.open(ours, { name = ("%s of %s"):format(name, plan.command) })
   if not stream then
-    C.mr_descriptor_close(ours)
+    C.mr_descriptor_close_now(ours)
     return nil, message, code
   end
   plan.streams[name] = stream
