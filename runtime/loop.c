@@ -127,6 +127,9 @@ static void complete(mr_loop *loop, const mr_completion *done) {
   case OPERATION_PROCESS:
     mr_process_complete(loop, slot, done);
     break;
+  case OPERATION_STANDARD:
+    mr_standard_complete(loop, slot);
+    break;
   }
 }
 

@@ -22,6 +22,7 @@ typedef enum mr_event_kind {
   MR_EVENT_TIMER,     /* slot: a timer that has fired; the number is free with the next turn */
   MR_EVENT_SIGNAL,    /* result: the signal's number */
   MR_EVENT_PROCESS,   /* slot: a child that has ended */
+  MR_EVENT_OUTPUT,    /* slot: 1 or 2, a standard output of which some has gone out; result: 0 or the failure */
   MR_EVENT_CALL,      /* slot: a call that has ended; result: its result */
   MR_EVENT_MEMORY     /* anchors wait for mr_memory_anchors_released; result 1: memory is short, too: collect */
 } mr_event_kind;
@@ -160,6 +161,8 @@ MR_API int mr_signal_unwatch(mr_loop *loop, int signal_number);
 /* The number of "HUP", "SIGHUP" or "RTMIN+1", or -EINVAL; and the short name of a number, or NULL. */
 MR_API int mr_signal_number(const char *name);
 MR_API const char *mr_signal_name(int signal_number);
+
+MR_API int mr_signal_is_ignored(int signal_number);
 
 /* Sends it to this process. */
 MR_API void mr_signal_raise(int signal_number);

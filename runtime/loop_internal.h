@@ -36,6 +36,7 @@ typedef enum mr_operation {
   OPERATION_SEND,
   OPERATION_CONNECT,
   OPERATION_PROCESS,
+  OPERATION_STANDARD,
   OPERATION_WAKE,
   OPERATION_CALL,
 } mr_operation;
@@ -343,6 +344,9 @@ void mr_processes_recycle(mr_loop *loop);
 void mr_processes_end(mr_loop *loop, int64_t grace_ns, int (*wait)(mr_loop *loop, int64_t until));
 void mr_processes_close(mr_loop *loop); /* what is polled still completes, nothing is polled any more */
 void mr_processes_destroy(mr_loop *loop);
+/* standard.c */
+void mr_standard_complete(mr_loop *loop, int32_t fd);
+
 /* wake.c */
 int mr_wake_open(mr_loop *loop);      /* from now on writing to wake_fd wakes the loop. Result: 0 or negative errno */
 void mr_wake_prepare(mr_loop *loop);  /* before each submission */

@@ -77,6 +77,7 @@ static int run(lua_State *L) {
 }
 
 int main(int argc, char **argv) {
+  mr_standard_secure(); /* before anything is opened */
   mr_signal_survive_pipe();
   lua_State *L = luaL_newstate();
   if (!L) {

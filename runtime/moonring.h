@@ -47,6 +47,8 @@ MR_API const char *mr_error_text(int error);
 
 #include "process.h"
 
+#include "standard.h"
+
 #include "call.h"
 
 #endif

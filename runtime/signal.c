@@ -136,6 +136,11 @@ void mr_signal_die(int number) {
   raise(number);
 }
 
+int mr_signal_is_ignored(int number) {
+  struct sigaction action;
+  return sigaction(number, NULL, &action) == 0 && action.sa_handler == SIG_IGN;
+}
+
 void mr_signal_raise(int number) {
   raise(number);
 }

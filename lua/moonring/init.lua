@@ -11,6 +11,7 @@ local operation = require "moonring.operation"
 local inspect = require "moonring.inspect"
 local module_loader = require "moonring.module_loader"
 local buffer = require "moonring.buffer"
+local stdio = require "moonring.stdio"
 require "moonring.iovec"
 if native.C.mr_trace_enabled() ~= 0 then require "moonring.trace" end
 
@@ -54,6 +55,8 @@ M.semaphore = require("moonring.semaphore").new
 M.event = require("moonring.event").new
 M.pool = require("moonring.pool").new
 M.signal = require("moonring.signal").new
+
+M.stdout, M.stderr = stdio.stdout, stdio.stderr
 
 M.require = module_loader.require
 
@@ -135,4 +138,9 @@ function M.run(fn, ...)
   task.raise_failure(root)
 end
 
-return M
+-- Standard input is read from the first mention of moonring.stdin on, so it is made then.
+return setmetatable(M, {
+  __index = function(_, name)
+    if name == "stdin" then return stdio.stdin() end
+  end,
+})

@@ -22,6 +22,8 @@ local M = {
   processes = setmetatable({}, { __mode = "v" }),
   calls = {}, -- by call slot: the object whose called(result, slot) is to be told of its end
   on_memory = function() end, -- moonring.memory's
+  on_output = function() end, -- moonring.stdio's: of a descriptor, and 0 or an errno
+  before_turn = false, -- moonring.stdio's: called once before the next turn, when set
 }
 local readers, writers, sleepers, listeners = M.readers, M.writers, M.sleepers, M.listeners
 local signals, processes, calls = M.signals, M.processes, M.calls
@@ -78,6 +80,8 @@ local function dispatch(events, count)
     elseif kind == C.MR_EVENT_SIGNAL then
       local handler = signals[event.result]
       if handler then handler(event.result) end
+    elseif kind == C.MR_EVENT_OUTPUT then
+      M.on_output(slot, event.result)
     elseif kind == C.MR_EVENT_PROCESS then
       local process = processes[slot]
       if process then process:ended() else C.mr_process_release(handle, slot) end
@@ -110,6 +114,7 @@ function M.run_until(root)
   while not root:has_ended() do
     local more = run_ready()
     if root:has_ended() then break end
+    if M.before_turn then M.before_turn() end
     local count = C.mr_loop_turn(loop, (more or M.advance_time) and 0 or -1)
     set_turn_time(C.mr_loop_now(loop))
     if count > 0 then

@@ -106,6 +106,14 @@ function M.handle(signal, handler, insists)
   settle(number)
 end
 
+--- Whether a script has subscribed to it. Internal.
+---@param number integer
+---@return boolean
+function M.is_taken(number)
+  local state = watched[number]
+  return state ~= nil and next(state.subscribers) ~= nil
+end
+
 --- Subscribes to signals: `moonring.signal("HUP", "USR1")`. A scope may own the subscription; closing it gives the
 --- signals back.
 ---@param ... string|integer names, with or without SIG, or numbers
