@@ -167,7 +167,7 @@ describe("moonring", function()
 
   it("ends by a second signal when the script computes without end", function()
     moonring.scope(function(scope)
-      local child = process.start(scope, process.command("-e", "print 'here' while true do end"))
+      local child = process.start(scope, process.command("-e", "print 'here' io.flush() while true do end"))
       child:expect("here")
       child:kill("TERM")
       moonring.sleep(0.05)

@@ -23,7 +23,7 @@ local M = {
   calls = {}, -- by call slot: the object whose called(result, slot) is to be told of its end
   on_memory = function() end, -- moonring.memory's
   on_output = function() end, -- moonring.stdio's: of a descriptor, and 0 or an errno
-  before_turn = false, -- moonring.stdio's: called once before the next turn, when set
+  before_turn = false, -- moonring.stdio's: called once before the next turn, when set; true: it has woken somebody
 }
 local readers, writers, sleepers, listeners = M.readers, M.writers, M.sleepers, M.listeners
 local signals, processes, calls = M.signals, M.processes, M.calls
@@ -114,7 +114,7 @@ function M.run_until(root)
   while not root:has_ended() do
     local more = run_ready()
     if root:has_ended() then break end
-    if M.before_turn then M.before_turn() end
+    if M.before_turn and M.before_turn() then more = true end
     local count = C.mr_loop_turn(loop, (more or M.advance_time) and 0 or -1)
     set_turn_time(C.mr_loop_now(loop))
     if count > 0 then

@@ -378,7 +378,7 @@ function M.spawn(options)
   local spawn = describe(what, options, arguments, search, count, keep)
   local ok, message, code = set_user(what, spawn, options, keep)
   if not ok then return nil, message, code end
-  local plan = setmetatable({ what = what, command = arguments[1], temporary = {}, streams = {},
+  local plan = setmetatable({ what = what, command = arguments[1], temporary = {}, streams = {}, keep = keep,
     descriptors = ffi.new("int32_t[?]", count) }, Plan)
   for number = 3, count - 1 do
     plan.descriptors[number] = -1

@@ -19,6 +19,7 @@ local connection = require "moonring.net.connection"
 local C, ffi = native.C, native.ffi
 local copy = ffi.copy
 local current = scheduler.current
+local bytes = ffi.typeof "const uint8_t *"
 
 local M = {
   -- Bytes that wait to go out at which a task that writes waits, and at which it goes on.
@@ -40,10 +41,11 @@ local outputs = {}
 
 local function flush_turn()
   loop.before_turn = false
+  local has_failed = false
   for descriptor = 1, 2 do
-    local output = outputs[descriptor]
-    if output then output:try_flush() end
+    if not outputs[descriptor]:try_flush() then has_failed = true end
   end
+  return has_failed
 end
 
 local function new_output(descriptor, name)
@@ -115,18 +117,18 @@ local function wait_where_possible(self, mark)
 end
 
 -- Adds bytes for which there may be no room. A task adds no more than the mark at once.
-local function put_long(self, from, length)
-  local state = self.state
-  while length > 0 do
+local function put_long(self, text)
+  local state, length, at = self.state, #text, 0
+  while at < length do
     if left_of(self) >= M.WRITE_HIGH then
       local ok, message, code = wait_where_possible(self, M.WRITE_LOW)
       if not ok then return nil, message, code end
     end
-    local count = math.min(length, M.WRITE_HIGH)
+    local count = math.min(length - at, M.WRITE_HIGH)
     if C.mr_standard_room(state, count) < 0 then return errors.world(-12, "write to " .. self.name) end
-    copy(state.data + state.used, from, count)
+    copy(state.data + state.used, ffi.cast(bytes, text) + at, count) -- the string itself is held until here
     state.used = state.used + count
-    from, length = from + count, length - count
+    at = at + count
     local left, message, code = flush_at_once(self)
     if not left then return nil, message, code end
   end
@@ -150,7 +152,7 @@ local function put(self, text)
   local state, length = self.state, #text
   local used = state.used
   if used + length > M.GATHERED then
-    return put_long(self, ffi.cast("const uint8_t *", text), length)
+    return put_long(self, text)
   end
   copy(state.data + used, text, length)
   state.used = used + length
@@ -329,7 +331,8 @@ local function shown(value)
   local to_string = _G.tostring
   if to_string == tostring and type(value) == "number" and value % 1 == 0 then return value end
   local text = to_string(value)
-  if type(text) ~= "string" then error("'tostring' must return a string to 'print'", 3) end
+  if type(text) == "number" then return tostring(text) end
+  if type(text) ~= "string" then error("'tostring' must return a string to 'print'", 0) end
   return text
 end
 

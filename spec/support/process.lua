@@ -6,6 +6,7 @@ local M = {}
 
 local root = debug.getinfo(1, "S").source:match("^@(.*)spec/support/process%.lua$")
 local executable = os.getenv("MOONRING") or root .. "build/moonring"
+M.executable = executable
 
 local function quote(text)
   return "'" .. tostring(text):gsub("'", "'\\''") .. "'"
