@@ -79,6 +79,23 @@ void mr_loop_explain(int error, char *text, size_t size) {
   mr_uring_explain(error, text, size);
 }
 
+void mr_loop_features_get(mr_loop *loop, mr_loop_features *out) {
+  mr_uring_traits traits;
+  mr_uring_traits_get(loop->ring, &traits);
+  int incremental = !loop->options.receive_plain && mr_uring_incremental();
+  *out = (mr_loop_features){
+      .submission_entries = traits.submissions,
+      .completion_entries = traits.completions,
+      .deferred = traits.deferred,
+      .cooperative = traits.cooperative,
+      .direct_submissions = traits.direct_submissions,
+      .registered = traits.registered,
+      .incremental = incremental,
+      .multishot_reads = loop->options.receive_plain < 2 && mr_uring_multishot_reads(incremental),
+      .last_operation = traits.last_operation,
+  };
+}
+
 void mr_event_push(mr_loop *loop, mr_event_kind kind, int32_t slot, int32_t result) {
   if (loop->ending)
     return;

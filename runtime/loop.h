@@ -93,6 +93,20 @@ MR_API int mr_address_format(const mr_address *address, char *text);
  */
 MR_API int mr_loop_create(const mr_loop_options *options, mr_loop **loop);
 
+/* What the kernel has for the loop, and what of it is in use. */
+typedef struct mr_loop_features {
+  uint32_t submission_entries, completion_entries;
+  int32_t deferred;           /* 1: completions are worked off in the loop's own system call */
+  int32_t cooperative;        /* 1: or at least without interrupting it */
+  int32_t direct_submissions; /* 1: operations are submitted without an array in between (6.6) */
+  int32_t registered;         /* 1: the ring is entered by a registered number */
+  int32_t incremental;        /* 1: receive buffers are filled bit by bit (6.12), as a trial has shown */
+  int32_t multishot_reads;    /* 1: pipes are read like sockets (6.7), as a trial has shown */
+  int32_t last_operation;     /* the highest operation that the kernel knows, -1: unknown */
+} mr_loop_features;
+
+MR_API void mr_loop_features_get(mr_loop *loop, mr_loop_features *out);
+
 /* Writes cause and remedy of a failed mr_loop_create, NUL-terminated, cut to size bytes. */
 MR_API void mr_loop_explain(int error, char *text, size_t size);
 

@@ -20,6 +20,7 @@
 
 struct mr_uring {
   struct io_uring ring;
+  unsigned setup_flags;
   struct io_uring_probe *probe; /* NULL until somebody asks what the kernel has */
 };
 
@@ -31,6 +32,7 @@ struct mr_uring_buffers {
   uint16_t tail;
 };
 
+enum { REGISTERED_RING = 1 }; /* liburing's mark of a registered ring descriptor */
 enum { SETUP_REQUIRED = IORING_SETUP_CQSIZE | IORING_SETUP_CLAMP | IORING_SETUP_SUBMIT_ALL };
 
 /* From the best to the least that the loop runs on: what is missing costs speed only. */
@@ -64,8 +66,10 @@ int mr_uring_open(uint32_t submissions, uint32_t completions, mr_uring **out) {
   if (!ring)
     return -ENOMEM;
   int error = -EINVAL;
-  for (size_t i = 0; error == -EINVAL && i < sizeof setup_choices / sizeof *setup_choices; i++)
-    error = ring_setup(&ring->ring, setup_choices[i], submissions, completions);
+  for (size_t i = 0; error == -EINVAL && i < sizeof setup_choices / sizeof *setup_choices; i++) {
+    ring->setup_flags = setup_choices[i];
+    error = ring_setup(&ring->ring, ring->setup_flags, submissions, completions);
+  }
   if (!error && !(ring->ring.features & IORING_FEAT_EXT_ARG)) {
     io_uring_queue_exit(&ring->ring);
     error = -ENOSYS;
@@ -142,6 +146,23 @@ void mr_uring_explain(int error, char *text, size_t size) {
   }
 }
 
+void mr_uring_traits_get(mr_uring *ring, mr_uring_traits *out) {
+  unsigned flags = ring->setup_flags;
+  *out = (mr_uring_traits){
+      .submissions = *ring->ring.sq.kring_entries,
+      .completions = *ring->ring.cq.kring_entries,
+      .deferred = (flags & IORING_SETUP_DEFER_TASKRUN) != 0,
+      .cooperative = (flags & IORING_SETUP_COOP_TASKRUN) != 0,
+      .direct_submissions = (flags & IORING_SETUP_NO_SQARRAY) != 0,
+      .registered = (ring->ring.int_flags & REGISTERED_RING) != 0,
+      .last_operation = -1,
+  };
+  struct io_uring_probe *probe = io_uring_get_probe_ring(&ring->ring);
+  if (probe)
+    out->last_operation = probe->last_op;
+  io_uring_free_probe(probe);
+}
+
 unsigned mr_uring_pending(const mr_uring *ring) {
   return ring->ring.sq.sqe_tail - *ring->ring.sq.khead;
 }
@@ -160,7 +181,7 @@ int mr_uring_enter(mr_uring *ring, unsigned want, int64_t timeout_ns) {
   struct io_uring_getevents_arg argument = {.ts = want && timeout_ns >= 0 ? (uint64_t)(uintptr_t)&time : 0};
   unsigned submit = submission_publish(&ring->ring.sq);
   unsigned flags = IORING_ENTER_GETEVENTS | IORING_ENTER_EXT_ARG;
-  if (ring->ring.int_flags & 1) /* liburing's mark of a registered ring descriptor */
+  if (ring->ring.int_flags & REGISTERED_RING)
     flags |= IORING_ENTER_REGISTERED_RING;
   int result =
       io_uring_enter2((unsigned)ring->ring.enter_ring_fd, submit, want, flags, (sigset_t *)&argument, sizeof argument);

@@ -49,6 +49,18 @@ unsigned mr_uring_pending(const mr_uring *ring);
 /* Takes up to `count` completions. Result: how many. */
 unsigned mr_uring_reap(mr_uring *ring, mr_completion *out, unsigned count);
 
+/* What the ring was set up with, for reports. */
+typedef struct mr_uring_traits {
+  uint32_t submissions, completions; /* entries */
+  int deferred;                      /* completions are worked off in this thread's enter, which is its only user */
+  int cooperative;                   /* or at least without interrupting it */
+  int direct_submissions;            /* no array between the submission queue and its entries */
+  int registered;                    /* entered by a registered number */
+  int last_operation;                /* the highest opcode that the kernel knows, -1: it doesn't say */
+} mr_uring_traits;
+
+void mr_uring_traits_get(mr_uring *ring, mr_uring_traits *out);
+
 /*
  * Preparing. Each queues one operation and submits first when the queue is full; 0, or -EAGAIN when even then there is no room
  * (the kernel wants completions to be taken first). "Quietly": without a completion when it succeeds.

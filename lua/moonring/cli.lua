@@ -20,6 +20,7 @@ local C = native.C
 
 local USAGE = [==[
 usage: moonring [options] [script [args...]]
+       moonring doctor   tells whether services can run here, and what to change
   -e code   run the code
   -v        print the version
   -h        print this help
@@ -198,6 +199,7 @@ local function run(version, arguments)
     io.stderr:write("moonring: a script is needed\n", USAGE)
     return 1
   end
+  if options.script == "doctor" and not options.code[1] then return require("moonring.doctor").run(version) end
   if options.trace then iovec_trace.enable() end
   if options.memory_limit then
     loop.options = native.ffi.new("mr_loop_options", { memory_limit_bytes = options.memory_limit })

@@ -12,6 +12,7 @@ local waiters = require "moonring.waiters"
 local operation = require "moonring.operation"
 local loop = require "moonring.loop"
 local signal = require "moonring.signal"
+local stdio = require "moonring.stdio"
 local connection = require "moonring.net.connection"
 
 local C, ffi = native.C, native.ffi
@@ -21,8 +22,6 @@ local M = {
   GRACE = 5,
   -- Bytes of each output that run keeps unless `max` says otherwise.
   MAX_OUTPUT = 16777216,
-  --- Set by moonring.stdio: what this process has written comes before what a child writes to the same place.
-  before_spawn = function() end,
 }
 
 ---@class moonring.ProcessStatus
@@ -319,7 +318,7 @@ end
 local function start(plan, spawn, options, search)
   local ok, message, code = place_all(plan, options)
   if not ok then return nil, message, code end
-  M.before_spawn()
+  stdio.flush_now() -- what this process has written comes before what its child writes to the same place
   spawn.descriptors = plan.descriptors
   local result = C.mr_process_spawn(loop.handle(), spawn)
   if result < 0 then return spawn_failure(spawn, result, options, plan.command, search) end

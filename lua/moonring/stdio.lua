@@ -13,8 +13,6 @@ local waiters = require "moonring.waiters"
 local operation = require "moonring.operation"
 local loop = require "moonring.loop"
 local buffer = require "moonring.buffer"
-local process = require "moonring.process"
-local connection = require "moonring.net.connection"
 
 local C, ffi = native.C, native.ffi
 local copy = ffi.copy
@@ -288,13 +286,14 @@ local input
 function M.stdin()
   if not input then
     local message, code
-    input, message, code = connection.open(0, { keep = true, name = "stdin" })
+    input, message, code = require("moonring.net.connection").open(0, { keep = true, name = "stdin" })
     if not input then errors.raise(code, "%s", message) end
   end
   return input
 end
 
-function process.before_spawn()
+--- Hands over what can be without waiting: before somebody else writes to the same places. Internal.
+function M.flush_now()
   M.stdout:try_flush()
   M.stderr:try_flush()
 end
@@ -366,7 +365,7 @@ end
 -- A function that hands the process's place on a terminal or in a pipe to somebody else.
 local function flushing(fn)
   return function(...)
-    M.stdout:try_flush()
+    M.flush_now()
     return fn(...)
   end
 end
