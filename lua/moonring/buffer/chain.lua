@@ -555,6 +555,7 @@ function Chain:compact()
     self[i]:release()
     self[i] = nil
   end
+  C.mr_trace_assign(block.memory_, 0) -- the chain's, which may outlive the scope that reads just now
   self.first, self.last, self[1], self.head = 1, 1, block, block
   self.search_index, self.search_base = 1, 0
 end
