@@ -139,8 +139,9 @@ static int send_single(mr_loop *loop, mr_connection *connection, int quick, uint
 
 static int send_start(mr_loop *loop, mr_connection *connection) {
   uint64_t user_data = user_data_make(OPERATION_SEND, connection->generation, connection->slot);
-  int quick = !connection->send_refused && !connection->stream;
-  int error = connection->stream               ? mr_stream_send(loop, connection, user_data)
+  int by_stream = connection->stream && mr_stream_sends(connection->stream);
+  int quick = !connection->send_refused && !by_stream;
+  int error = by_stream                        ? mr_stream_send(loop, connection, user_data)
               : connection->output.first->next ? send_gathered(loop, connection, quick, user_data)
                                                : send_single(loop, connection, quick, user_data);
   if (error)
@@ -186,7 +187,7 @@ static void shutdown_when_sent(mr_loop *loop, mr_connection *connection) {
     return;
   /* Directly: IORING_OP_SHUTDOWN always takes a worker thread, and the call does not block. */
   connection->shut_down = 1;
-  if (connection->stream)
+  if (connection->stream && connection->stream->is_file)
     mr_stream_shutdown(loop, connection);
   else
     shutdown(connection->fd, SHUT_WR);
@@ -212,7 +213,10 @@ void mr_output_complete(mr_loop *loop, mr_connection *connection, int64_t result
   connection->owed--;
   loop->statistics.operations--;
   if (result >= 0) {
+    if (connection->fast_open)
+      mr_connection_opened(loop, connection);
     loop->statistics.bytes_sent += (uint64_t)result;
+    connection->sent += (uint64_t)result;
     queue_consume(loop, &connection->output, (uint64_t)result);
   } else if (result != -EINTR && result != -EAGAIN) {
     output_fail(loop, connection, result);

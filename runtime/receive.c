@@ -154,11 +154,12 @@ static void deliver(mr_loop *loop, mr_connection *connection, mr_iovec *slice) {
     mr_iovec_release(slice);
     return;
   }
+  connection->received += slice->length;
   if (mr_queue_append(loop, &connection->input, slice)) {
     connection->receive_error = -ENOMEM;
     return;
   }
-  if (connection->input.bytes >= INPUT_HIGH && !connection->receive_paused) {
+  if (connection->input.bytes >= connection->read_high && !connection->receive_paused) {
     connection->receive_paused = 1;
     if (connection->receive_armed)
       mr_uring_cancel_quietly(loop->ring, user_data_make(OPERATION_RECEIVE, connection->generation, connection->slot),
@@ -187,6 +188,8 @@ void mr_receive_complete(mr_loop *loop, mr_connection *connection, const mr_comp
     connection->receive_error = -ENOMEM; /* no record for the slice: bytes are lost, so the stream is over */
   } else if (result == 0) {
     connection->end_of_stream = 1;
+  } else if (result == -ENOTCONN && connection->fast_open) {
+    connection->receive_paused = 1; /* there is nobody yet: the first send goes with the SYN */
   } else if (result == -ENOBUFS) {
     loop->statistics.receive_refusals++;
     park(loop, connection);

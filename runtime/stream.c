@@ -85,6 +85,11 @@ int mr_stream_open(mr_loop *loop, int fd, uint32_t flags) {
     return error;
   }
   connection->stream = stream;
+  if ((flags & MR_STREAM_TAKE_DESCRIPTORS) && (error = mr_passing_receive_enable(connection))) {
+    connection->kept = 1; /* what failed leaves the descriptor to the caller */
+    mr_connection_finish(loop, connection);
+    return error;
+  }
   connection->kept = (flags & MR_STREAM_KEEP) != 0;
   connection->read_only = (access & O_ACCMODE) == O_RDONLY;
   connection->write_only = (access & O_ACCMODE) == O_WRONLY;
@@ -103,6 +108,8 @@ int mr_stream_open(mr_loop *loop, int fd, uint32_t flags) {
 
 int mr_stream_receive(mr_loop *loop, mr_connection *connection, uint64_t user_data) {
   mr_stream *stream = connection->stream;
+  if (stream->passing)
+    return mr_passing_receive(loop, connection, user_data);
   if (stream->polls_input) {
     int error = mr_uring_poll(loop->ring, connection->fd, POLLIN, user_data);
     stream->input_polled = !error;
@@ -119,6 +126,10 @@ int mr_stream_receive(mr_loop *loop, mr_connection *connection, uint64_t user_da
 
 int32_t mr_stream_received(mr_loop *loop, mr_connection *connection, int32_t result, mr_iovec *slice) {
   mr_stream *stream = connection->stream;
+  if (stream->passing) {
+    mr_passing_received(connection, result);
+    return result;
+  }
   if (stream->input_polled) {
     stream->input_polled = 0;
     if (result <= 0)
@@ -140,8 +151,14 @@ int32_t mr_stream_received(mr_loop *loop, mr_connection *connection, int32_t res
   return result;
 }
 
+int mr_stream_sends(const mr_stream *stream) {
+  return stream->is_file || (stream->passing && mr_passing_sends(stream->passing));
+}
+
 int mr_stream_send(mr_loop *loop, mr_connection *connection, uint64_t user_data) {
   mr_stream *stream = connection->stream;
+  if (stream->passing)
+    return mr_passing_send(loop, connection, user_data);
   connection->sending_bytes = 0;
   if (stream->polls_output) {
     int error = mr_uring_poll(loop->ring, connection->fd, POLLOUT, user_data);
@@ -162,6 +179,10 @@ int mr_stream_send(mr_loop *loop, mr_connection *connection, uint64_t user_data)
 
 int64_t mr_stream_sent(mr_connection *connection, int64_t result) {
   mr_stream *stream = connection->stream;
+  if (stream->passing) {
+    mr_passing_sent(connection, result);
+    return result;
+  }
   if (stream->output_polled) {
     stream->output_polled = 0;
     if (result > 0)
@@ -187,5 +208,7 @@ void mr_stream_free(mr_connection *connection) {
   mr_stream *stream = connection->stream;
   connection->stream = NULL;
   mr_iovec_drop(&stream->memory);
+  if (stream->passing)
+    mr_passing_free(stream->passing);
   free(stream);
 }

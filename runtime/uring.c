@@ -252,6 +252,13 @@ int mr_uring_receive(mr_uring *ring, int fd, uint16_t group, uint64_t user_data)
   });
 }
 
+int mr_uring_receive_message(mr_uring *ring, int fd, struct msghdr *message, uint16_t group, uint64_t user_data) {
+  SUBMIT(ring, user_data, IOSQE_BUFFER_SELECT, {
+    io_uring_prep_recvmsg(sqe, fd, message, MSG_CMSG_CLOEXEC);
+    sqe->buf_group = group;
+  });
+}
+
 /* The kernel posts a completion for a short or refused send even with CQE_SKIP_SUCCESS, because MSG_WAITALL makes it a failure. */
 static unsigned send_flags(int quick) {
   return MSG_NOSIGNAL | MSG_WAITALL | (quick ? MSG_DONTWAIT : 0);
@@ -265,6 +272,10 @@ int mr_uring_send(mr_uring *ring, int fd, const void *data, uint32_t length, int
 int mr_uring_send_message(mr_uring *ring, int fd, const struct msghdr *message, int quick, uint64_t user_data) {
   SUBMIT(ring, user_data, quick ? IOSQE_CQE_SKIP_SUCCESS : 0,
          io_uring_prep_sendmsg(sqe, fd, message, send_flags(quick)));
+}
+
+int mr_uring_send_rights(mr_uring *ring, int fd, const struct msghdr *message, uint64_t user_data) {
+  SUBMIT(ring, user_data, 0, io_uring_prep_sendmsg(sqe, fd, message, MSG_NOSIGNAL));
 }
 
 int mr_uring_connect(mr_uring *ring, int fd, const struct sockaddr *address, socklen_t length, uint64_t user_data) {

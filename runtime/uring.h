@@ -70,8 +70,11 @@ void mr_uring_traits_get(mr_uring *ring, mr_uring_traits *out);
  */
 int mr_uring_accept(mr_uring *ring, int fd, uint64_t user_data);                  /* multishot, close-on-exec */
 int mr_uring_receive(mr_uring *ring, int fd, uint16_t group, uint64_t user_data); /* multishot */
+int mr_uring_receive_message(mr_uring *ring, int fd, struct msghdr *message, uint16_t group, uint64_t user_data);
 int mr_uring_send(mr_uring *ring, int fd, const void *data, uint32_t length, int quick, uint64_t user_data);
 int mr_uring_send_message(mr_uring *ring, int fd, const struct msghdr *message, int quick, uint64_t user_data);
+/* Without the demand to send all, so that what goes beside the bytes is sent once. */
+int mr_uring_send_rights(mr_uring *ring, int fd, const struct msghdr *message, uint64_t user_data);
 int mr_uring_connect(mr_uring *ring, int fd, const struct sockaddr *address, socklen_t length, uint64_t user_data);
 int mr_uring_read(mr_uring *ring, int fd, void *data, uint32_t length, uint64_t user_data); /* at the file's position */
 int mr_uring_read_multishot(mr_uring *ring, int fd, uint16_t group, uint64_t user_data); /* mr_uring_multishot_reads */

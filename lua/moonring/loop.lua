@@ -85,6 +85,9 @@ local function dispatch(events, count)
     elseif kind == C.MR_EVENT_PROCESS then
       local process = processes[slot]
       if process then process:ended() else C.mr_process_release(handle, slot) end
+    elseif kind == C.MR_EVENT_SHORTAGE then
+      local listener = listeners[slot]
+      if listener then listener:short(event.result) end
     elseif kind == C.MR_EVENT_MEMORY then
       M.on_memory(event.result)
     end
