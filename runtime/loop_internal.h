@@ -174,6 +174,8 @@ typedef struct mr_calls {
   mr_call *free, *retired;
   mr_call *waiting_first, *waiting_last; /* for room in the submission queue; in their order */
   int cancels_wanted;
+  uint64_t read_now_turn; /* the turn that read_now_left is of */
+  uint32_t read_now_left;
   int let_go;                      /* calls that nobody waits for and that shall be done */
   mr_call *done_first, *done_last; /* by helpers; under their lock */
   int helped;                      /* at the helpers, or done there and not yet collected */

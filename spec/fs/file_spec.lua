@@ -113,6 +113,32 @@ describe("a file", function()
     end)
   end)
 
+  it("reads what is in memory without a turn of the loop, and not without end", function()
+    assert(fs.write_file(path_of "hot", ("h"):rep(1048576)))
+    moonring.scope(function(scope)
+      local file, into = open(scope, path_of "hot"), buffer.allocate(1048576)
+      moonring.sleep(0)
+      local before = moonring.stats().turns
+      for _ = 1, 3 do
+        assert.equal(1048576, file:read(into:reset_for_write(), 0).position)
+      end
+      assert.equal(before, moonring.stats().turns)
+      local others = 0
+      scope:spawn(function()
+        while true do
+          moonring.sleep(0)
+          others = others + 1
+        end
+      end)
+      for _ = 1, 3000 do
+        assert.equal(16, #file:read(16, 5))
+      end
+      assert.is_true(others >= 5)
+      scope:cancel()
+      pcall(moonring.sleep, 0)
+    end)
+  end)
+
   it("reads at many offsets at once", function()
     local block = {}
     for i = 1, 1000 do
@@ -275,10 +301,11 @@ describe("a file", function()
       released:release()
       assert.equal("closed", raised(file.read, file, released))
       assert.equal("closed", raised(file.write, file, released))
-      local reading = scope:spawn(function() file:read(1) end)
+      local writing = scope:spawn(function() file:write "d" end)
       scope:spawn(function() assert.equal("busy", raised(file.write, file, "x")) end)
-      reading:join()
-      assert.equal(3, file.position)
+      scope:spawn(function() assert.equal("busy", raised(file.read, file, 1)) end)
+      writing:join()
+      assert.equal(4, file.position)
       file:close()
       file:close()
       assert.equal("closed", raised(file.read, file))

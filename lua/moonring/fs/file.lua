@@ -30,7 +30,7 @@ local chain_class = getmetatable(chains.new())
 local ANCHORED, HEAP = tonumber(C.MR_BUFFER_ANCHORED), tonumber(C.MR_BUFFER_HEAP)
 local PARTS_MAX = tonumber(C.MR_CALL_PARTS_MAX)
 
-local EIO, EAGAIN, EACCES = -5, -11, -13
+local EIO, EAGAIN, EACCES, EOPNOTSUPP = -5, -11, -13, -95
 
 local M = {
   -- Bytes that read takes at once when nobody says how many.
@@ -52,14 +52,15 @@ local File = { __name = "moonring.File" }
 File.__index = File
 M.File = File
 
---- Wraps a descriptor, which the file owns from now on. Internal.
-function M.new(descriptor, path, appends)
+--- Wraps a descriptor, which the file owns from now on. `direct`: it was opened so. Internal.
+function M.new(descriptor, path, direct)
   local guard = ffi.gc(ffi.new("mr_file_guard", loop.handle(), descriptor), C.mr_file_guard_release)
+  local has_offsets = C.mr_descriptor_has_offsets(descriptor) ~= 0
   return setmetatable({
     descriptor = descriptor,
     path = path,
-    has_offsets = C.mr_descriptor_has_offsets(descriptor) ~= 0,
-    appends = appends or false,
+    has_offsets = has_offsets,
+    reads_now = has_offsets and not direct, -- whether what is in memory is read without a turn of the loop
     guard = guard,
     position = 0,
     user = false, -- the task that reads or writes at the position
@@ -134,6 +135,14 @@ local function start_read(handle, descriptor, offset, to)
   return C.mr_call_read(handle, descriptor, offset, bounce), bounce
 end
 
+-- Copies what is in memory already. A failure is left for the call to tell.
+local function read_now(self, handle, offset, to)
+  local position = to.position_
+  local count = C.mr_descriptor_read_now(handle, self.descriptor, offset, to.data_ + position, to.limit_ - position)
+  if count == EOPNOTSUPP then self.reads_now = false end
+  return count
+end
+
 -- Reads into a buffer of the caller's, up to its limit. Returns the number of bytes, 0 at the end, or negative errno.
 local function read_once(self, what, target, offset)
   local descriptor = descriptor_of(self, what)
@@ -142,6 +151,14 @@ local function read_once(self, what, target, offset)
   if to.limit_ - to.position_ < 1 then core.writable(to, "file:read", 1) end
   core.check_writable(to, "file:read")
   local at, sequential = offset_for(self, what, offset)
+  if self.reads_now then
+    local count = read_now(self, handle, at, to)
+    if count >= 0 then
+      end_use(self, sequential, count)
+      to.position_ = to.position_ + count
+      return count
+    end
+  end
   local slot, bounce = start_read(handle, descriptor, at, to)
   local result = wait_in(self, slot, "file:read", sequential)
   end_use(self, sequential, result)
