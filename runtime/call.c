@@ -78,6 +78,7 @@ static void retire(mr_loop *loop, mr_call *call) {
   call->next = loop->calls.retired;
   loop->calls.retired = call;
   loop->statistics.calls--;
+  loop->calls.let_go -= call->let_go;
   int own[] = {call->descriptor, call->other_descriptor};
   for (int i = 0; i < 2; i++)
     if (own[i] >= 0)
@@ -196,7 +197,7 @@ void mr_calls_prepare(mr_loop *loop) {
   mr_calls *calls = &loop->calls;
   while (calls->waiting_first) {
     mr_call *call = calls->waiting_first, *next = call->next;
-    if (call->state == CALL_ABANDONED && call->request.operation != MR_URING_CLOSE)
+    if (call->state == CALL_ABANDONED && !call->let_go)
       retire(loop, call); /* nothing of it has happened */
     else if (!hand_over(loop, call))
       break;
@@ -331,6 +332,17 @@ void mr_call_abandon(mr_loop *loop, int slot) {
   abandon(loop, mr_call_at(loop, slot));
 }
 
+void mr_call_let_go(mr_loop *loop, int slot) {
+  mr_call *call = mr_call_at(loop, slot);
+  if (call->state == CALL_RUNNING || call->state == CALL_WAITING) {
+    call->state = CALL_ABANDONED;
+    call->let_go = 1;
+    loop->calls.let_go++;
+  } else {
+    abandon(loop, call);
+  }
+}
+
 void mr_descriptor_close(mr_loop *loop, int fd) {
   if (!loop->calls.waiting_first && mr_uring_close_quietly(loop->ring, fd, 0) == 0)
     return;
@@ -340,8 +352,9 @@ void mr_descriptor_close(mr_loop *loop, int fd) {
     return;
   }
   call->request = (mr_uring_request){.operation = MR_URING_CLOSE, .fd = fd};
-  call->state = CALL_ABANDONED;
+  call->state = CALL_WAITING;
   wait_for_room(loop, call);
+  mr_call_let_go(loop, call->slot);
 }
 
 void mr_calls_abandon_all(mr_loop *loop) {

@@ -26,6 +26,9 @@ MR_API int mr_call_finish(mr_loop *loop, int call);
 /* Ends the caller's interest, whether the call has ended or not. No event will come for it. */
 MR_API void mr_call_abandon(mr_loop *loop, int call);
 
+/* The same without a cancellation: it is to be done, and nobody asks how it ended. The end of the loop waits for it. */
+MR_API void mr_call_let_go(mr_loop *loop, int call);
+
 /* What the ended call gave beside its result, until the slot is given back: see the call. */
 MR_API const uint8_t *mr_call_data(mr_loop *loop, int call);
 
@@ -35,8 +38,29 @@ MR_API const uint8_t *mr_call_data(mr_loop *loop, int call);
  */
 MR_API int mr_call_open(mr_loop *loop, int directory, const char *path, int flags, uint32_t permissions);
 
+/* The flags of open(2) whose numbers differ between processors. */
+typedef struct mr_open_flags {
+  int32_t direct, directory, no_follow, no_access_time, temporary;
+} mr_open_flags;
+
+MR_API extern const mr_open_flags mr_open_flag;
+
 /* Closes the descriptor after the calls made before, waiting for nobody. */
 MR_API void mr_descriptor_close(mr_loop *loop, int descriptor);
+
+/*
+ * What stands behind a descriptor that its user forgets: mr_file_guard_release, which Lua attaches as a finalizer, closes it, also
+ * when the loop is gone, and counts it as forgotten. descriptor -1: none.
+ */
+typedef struct mr_file_guard {
+  mr_loop *loop;
+  int32_t descriptor;
+} mr_file_guard;
+
+MR_API void mr_file_guard_release(mr_file_guard *guard);
+
+/* Whether the descriptor is of a file with offsets, not of a pipe, terminal or socket. Never waits. */
+MR_API int mr_descriptor_has_offsets(int descriptor);
 
 /*
  * pread(2) into, and pwrite(2) from, [position, limit) of *buffer, which is slab memory or a mapping (-EINVAL for one that belongs to
@@ -45,6 +69,17 @@ MR_API void mr_descriptor_close(mr_loop *loop, int descriptor);
  */
 MR_API int mr_call_read(mr_loop *loop, int descriptor, int64_t offset, mr_buffer *buffer);
 MR_API int mr_call_write(mr_loop *loop, int descriptor, int64_t offset, mr_buffer *buffer);
+
+/*
+ * pread(2) here and now, of what is in memory already: all of it, or what there is before the file's end, is copied without a turn
+ * of the loop. Result: the bytes; -EAGAIN, for mr_call_read, when some are not there, or when MR_READ_NOW_BYTES of one turn are used up,
+ * so that nobody holds the loop with it; -EOPNOTSUPP where the filesystem can't tell. Not for files opened with O_DIRECT.
+ */
+enum {
+  MR_READ_NOW_BYTES = 4194304,
+  MR_READ_NOW_LEAST = 16384, /* what a short one counts for */
+};
+MR_API int mr_descriptor_read_now(mr_loop *loop, int descriptor, int64_t offset, uint8_t *data, uint32_t length);
 
 /* The same for the `length` bytes of each of `count` iovecs, at most MR_CALL_PARTS_MAX. */
 enum { MR_CALL_PARTS_MAX = 1024 };
@@ -132,9 +167,23 @@ MR_API int mr_call_clone(mr_loop *loop, int from, int to);
  * waits: -EAGAIN when somebody else has it. */
 MR_API int mr_call_lock(mr_loop *loop, int descriptor, int kind);
 
+/* Writes the part of a name that nobody can guess, NUL-terminated, into MR_TEMPORARY_NAME_BYTES bytes. */
+enum { MR_TEMPORARY_NAME_BYTES = 16 };
+MR_API void mr_temporary_name(char *out);
+
 /* inotify_init1(2), and inotify_add_watch(2), whose result is the watch. */
 MR_API int mr_watch_open(void);
 MR_API int mr_call_watch(mr_loop *loop, int descriptor, const char *path, uint32_t mask);
 MR_API int mr_watch_remove(int descriptor, int watch);
+
+/* One event of inotify(7) in what was read; as mr_directory_entry_read. */
+typedef struct mr_watch_event {
+  int32_t watch;
+  uint32_t mask, cookie;
+  uint32_t name_bytes; /* 0: the watched file itself */
+  const char *name;
+} mr_watch_event;
+
+MR_API int mr_watch_event_read(const uint8_t *data, int bytes, int offset, mr_watch_event *out);
 
 #endif

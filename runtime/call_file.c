@@ -9,10 +9,13 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <math.h>
+#include <pthread.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <sys/stat.h>
-#include <sys/sysmacros.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 static uint64_t address_of(const void *pointer) {
@@ -66,6 +69,85 @@ int mr_call_open(mr_loop *loop, int directory, const char *path, int flags, uint
   return mr_call_submit(loop, call);
 }
 
+const mr_open_flags mr_open_flag = {O_DIRECT, O_DIRECTORY, O_NOFOLLOW, O_NOATIME, O_TMPFILE};
+
+void mr_file_guard_release(mr_file_guard *guard) {
+  if (guard->descriptor < 0)
+    return;
+  if (mr_loop_lives(guard->loop)) {
+    guard->loop->statistics.forgotten++;
+    mr_descriptor_close(guard->loop, guard->descriptor);
+  } else {
+    close(guard->descriptor);
+  }
+  guard->descriptor = -1;
+}
+
+void mr_temporary_name(char *out) {
+  static const char letters[33] = "abcdefghijklmnopqrstuvwxyz234567";
+  uint8_t bytes[MR_TEMPORARY_NAME_BYTES - 1];
+  if (getrandom(bytes, sizeof bytes, GRND_NONBLOCK) != (ssize_t)sizeof bytes) {
+    /* Only before the system has any randomness. Names are taken exclusively anyway. */
+    uint64_t value = (uint64_t)(mr_clock_now() * 1e9) * 6364136223846793005U + (uint64_t)getpid();
+    for (size_t i = 0; i < sizeof bytes; i++)
+      bytes[i] = (uint8_t)((value = value * 6364136223846793005U + 1442695040888963407U) >> 56);
+  }
+  for (size_t i = 0; i < sizeof bytes; i++)
+    out[i] = letters[bytes[i] % 32];
+  out[sizeof bytes] = 0;
+}
+
+int mr_descriptor_has_offsets(int fd) {
+  return lseek(fd, 0, SEEK_CUR) >= 0;
+}
+
+int mr_descriptor_read_now(mr_loop *loop, int fd, int64_t offset, uint8_t *data, uint32_t length) {
+  mr_calls *calls = &loop->calls;
+  if (calls->read_now_turn != loop->statistics.turns) {
+    calls->read_now_turn = loop->statistics.turns;
+    calls->read_now_left = MR_READ_NOW_BYTES;
+  }
+  uint32_t cost = length < MR_READ_NOW_LEAST ? MR_READ_NOW_LEAST : length;
+  if (cost > calls->read_now_left)
+    return -EAGAIN;
+  const struct iovec part = {data, length};
+  ssize_t got = preadv2(fd, &part, 1, offset, RWF_NOWAIT);
+  if (got < 0)
+    return -errno;
+  calls->read_now_left -= cost;
+  if (got == 0 || got == length)
+    return (int)got;
+  /* Short, by the end of the file or by a page that is not there: the next read tells which. */
+  const struct iovec next = {data + got, length - (uint32_t)got};
+  ssize_t more = preadv2(fd, &next, 1, offset + got, RWF_NOWAIT);
+  return more == 0 ? (int)got : -EAGAIN;
+}
+
+static void survive(int number) {
+  (void)number;
+}
+
+/*
+ * A write that nobody will read, or beyond RLIMIT_FSIZE, is to fail and not to end the process, unless that has its own mind about
+ * the signal. By a handler that does nothing, because an ignored signal would stay ignored in the programs that it starts.
+ */
+static void survive_writes(void) {
+  static const int numbers[] = {SIGPIPE, SIGXFSZ};
+  for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
+    struct sigaction action;
+    if (sigaction(numbers[i], NULL, &action) || (action.sa_flags & SA_SIGINFO) || action.sa_handler != SIG_DFL)
+      continue;
+    action = (struct sigaction){.sa_handler = survive, .sa_flags = SA_RESTART};
+    sigemptyset(&action.sa_mask);
+    sigaction(numbers[i], &action, NULL);
+  }
+}
+
+static void prepare_to_write(void) {
+  static pthread_once_t once = PTHREAD_ONCE_INIT;
+  pthread_once(&once, survive_writes);
+}
+
 /* A read or write of one buffer. */
 static int buffer_start(mr_loop *loop, mr_uring_operation operation, int fd, int64_t offset, mr_buffer *buffer) {
   if (buffer->flags_ & MR_BUFFER_ANCHORED)
@@ -91,6 +173,7 @@ int mr_call_read(mr_loop *loop, int fd, int64_t offset, mr_buffer *buffer) {
 }
 
 int mr_call_write(mr_loop *loop, int fd, int64_t offset, mr_buffer *buffer) {
+  prepare_to_write();
   return buffer_start(loop, MR_URING_WRITE, fd, offset, buffer);
 }
 
@@ -140,10 +223,12 @@ int mr_call_read_iovecs(mr_loop *loop, int fd, int64_t offset, const mr_iovec *c
 }
 
 int mr_call_write_iovecs(mr_loop *loop, int fd, int64_t offset, const mr_iovec *const *iovecs, uint32_t count) {
+  prepare_to_write();
   return iovecs_start(loop, MR_URING_WRITE_PARTS, fd, offset, iovecs, count);
 }
 
 int mr_call_write_bytes(mr_loop *loop, int fd, int64_t offset, const uint8_t *data, uint32_t length) {
+  prepare_to_write();
   mr_buffer copy;
   int error = mr_buffer_allocate(loop->memory, &copy, length, 0);
   if (error)

@@ -240,3 +240,13 @@ int mr_call_watch(mr_loop *loop, int fd, const char *path, uint32_t mask) {
 int mr_watch_remove(int fd, int watch) {
   return inotify_rm_watch(fd, watch) ? -errno : 0;
 }
+
+int mr_watch_event_read(const uint8_t *data, int bytes, int offset, mr_watch_event *out) {
+  if (offset + (int)sizeof(struct inotify_event) > bytes)
+    return 0;
+  const struct inotify_event *event = (const struct inotify_event *)(data + offset);
+  *out = (mr_watch_event){event->wd, event->mask, event->cookie, 0, event->name};
+  if (event->len)
+    out->name_bytes = (uint32_t)strnlen(event->name, event->len);
+  return offset + (int)sizeof *event + (int)event->len;
+}

@@ -85,7 +85,10 @@ static void *help(void *unused) {
     }
     mr_call *call = queue_take();
     pthread_mutex_unlock(&mutex);
-    int32_t result = call->work(call);
+    int32_t result;
+    do
+      result = call->work(call);
+    while (result == -EINTR);
     close_own(call);
     pthread_mutex_lock(&mutex);
     call->result = result;

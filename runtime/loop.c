@@ -171,6 +171,14 @@ static void completions_take(mr_loop *loop, int all_submitted) {
   loop->quick_awaited = loop->quick_first != NULL;
 }
 
+/* The watchdog's thread, and the loops of other threads, look at the same counters. */
+static void watch_count_turn(mr_watch *watch) {
+  double turns;
+  __atomic_load(&watch->turns, &turns, __ATOMIC_RELAXED);
+  turns++;
+  __atomic_store(&watch->turns, &turns, __ATOMIC_RELAXED);
+}
+
 /* Submits what is queued, waits up to wait_ns (negative: no bound) when want is set, and takes what has come. */
 static int step(mr_loop *loop, unsigned want, int64_t wait_ns) {
   mr_wake_prepare(loop);
@@ -178,10 +186,10 @@ static int step(mr_loop *loop, unsigned want, int64_t wait_ns) {
   mr_receive_prepare(loop);
   mr_output_prepare(loop);
   mr_watch *watch = mr_watch_state();
-  watch->turns++;
-  watch->waiting = 1;
+  watch_count_turn(watch);
+  __atomic_store_n(&watch->waiting, 1, __ATOMIC_RELAXED);
   int error = mr_uring_enter(loop->ring, loop->quick_awaited || loop->calls.more_done ? 0 : want, wait_ns);
-  watch->waiting = 0;
+  __atomic_store_n(&watch->waiting, 0, __ATOMIC_RELAXED);
   if (error)
     return error;
   /* Asked before completions are taken, which may prepare new operations. */
@@ -317,7 +325,7 @@ int mr_loop_finish(mr_loop *loop, double timeout, int64_t *iovecs_held) {
   mr_calls_abandon_all(loop);
   clock_read(loop);
   int64_t end = loop->now + (int64_t)(timeout * 1e9);
-  while (loop->flushing && loop->now < end && step_until(loop, end) == 0)
+  while ((loop->flushing || loop->calls.let_go) && loop->now < end && step_until(loop, end) == 0)
     ;
   mr_connections_destroy(loop, 1);
   mr_processes_end(loop, (int64_t)(timeout * 1e9), step_until);

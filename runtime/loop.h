@@ -60,7 +60,7 @@ typedef struct mr_loop_statistics {
   uint64_t spawned;    /* children started */
   uint64_t operations; /* completions that the kernel owes, and the calls that helper threads do */
   uint64_t calls;      /* slots in use: not ended, or ended and not yet finished by the caller */
-  uint64_t forgotten;  /* connections that only their finalizer closed */
+  uint64_t forgotten;  /* connections and files that only their finalizer closed */
   uint64_t stale;      /* completions for an earlier owner of a slot: stays 0 */
   uint64_t sends;      /* handed to the kernel */
   uint64_t bytes_received;

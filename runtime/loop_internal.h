@@ -212,6 +212,7 @@ struct mr_call {
   uint8_t gives_descriptor; /* a result >= 0 is a descriptor, which an abandoned call closes */
   uint8_t without_waiting;  /* an open: O_NONBLOCK was added, and goes when it has succeeded */
   uint8_t cancel_wanted;    /* the submission queue was full */
+  uint8_t let_go;           /* abandoned, but to be done */
   int32_t result;
   int32_t descriptor, other_descriptor; /* -1; of its own, closed with the call */
   mr_uring_request request;             /* of the ring's calls */
@@ -234,6 +235,9 @@ typedef struct mr_calls {
   mr_call *free, *retired;
   mr_call *waiting_first, *waiting_last; /* for room in the submission queue; in their order */
   int cancels_wanted;
+  uint64_t read_now_turn; /* the turn that read_now_left is of */
+  uint32_t read_now_left;
+  int let_go;                      /* calls that nobody waits for and that shall be done */
   mr_call *done_first, *done_last; /* by helpers; under their lock */
   int helped;                      /* at the helpers, or done there and not yet collected */
   int more_done;                   /* helpers have done more than there was room for in the events */
