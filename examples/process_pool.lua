@@ -28,15 +28,12 @@ local function run(job)
   end)
 end
 
-moonring.scope(function(scope)
-  scope:own(pool)
-  local places = moonring.semaphore(WORKERS) -- no more jobs are read than there are workers
-  for job in moonring.stdin:lines() do
-    places:acquire()
-    scope:spawn(function()
-      local result, failure = run(job)
-      print(result or ("%s: the worker has ended with %s"):format(job, failure))
-      places:release()
-    end)
-  end
-end)
+local places = moonring.semaphore(WORKERS) -- no more jobs are read than there are workers
+for job in moonring.stdin:lines() do
+  places:acquire()
+  moonring.spawn(function()
+    local result, failure = run(job)
+    print(result or ("%s: the worker has ended with %s"):format(job, failure))
+    places:release()
+  end)
+end
