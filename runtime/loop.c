@@ -203,8 +203,9 @@ static int step(mr_loop *loop, unsigned want, int64_t wait_ns) {
 
 /* Whether nothing can ever happen: no operation is owed but that which waits for signals, and none will be prepared. */
 static int is_deserted(const mr_loop *loop) {
-  return loop->statistics.operations == (uint64_t)loop->wake_armed && !loop->signals_awaited && !loop->timers.count && !loop->dirty_first &&
-         !loop->quick_first && !loop->receive.parked_first && !loop->flushing && !loop->calls.waiting_first;
+  return loop->statistics.operations == (uint64_t)loop->wake_armed && !loop->signals_awaited && !loop->timers.count &&
+         !loop->dirty_first && !loop->quick_first && !loop->receive.parked_first && !loop->flushing &&
+         !loop->calls.waiting_first;
 }
 
 static int64_t earlier(int64_t left, int64_t right) {

@@ -7,8 +7,8 @@
  *
  * When the loop ends, children that were not detached are told to end, and killed when they don't.
  */
-#include "spawn.h"
 #include "loop_internal.h"
+#include "spawn.h"
 
 #include <errno.h>
 #include <poll.h>

@@ -9,9 +9,9 @@
 
 /* What mr_process_spawn was doing when it failed. */
 typedef enum mr_spawn_step {
-  MR_SPAWN_PREPARE, /* memory for the start */
-  MR_SPAWN_CLONE,   /* the process itself: clone(2) */
-  MR_SPAWN_SESSION, /* setsid(2) */
+  MR_SPAWN_PREPARE,       /* memory for the start */
+  MR_SPAWN_CLONE,         /* the process itself: clone(2) */
+  MR_SPAWN_SESSION,       /* setsid(2) */
   MR_SPAWN_PROCESS_GROUP, /* setpgid(2) */
   MR_SPAWN_DESCRIPTOR,    /* dup2(2), close_range(2) */
   MR_SPAWN_GROUPS,        /* setgroups(2), setresgid(2) */
@@ -25,33 +25,33 @@ typedef enum mr_spawn_step {
  * field: the ones named "or -1" have none there.
  */
 typedef struct mr_spawn {
-  const char *program;                /* with a slash: that file, from `directory` on; otherwise looked for in `search` */
-  const char *search;                 /* directories, separated by colons; only absolute ones count. NULL: none */
-  const char *const *arguments;       /* from the 0th on, ended by NULL */
-  const char *const *environment;     /* "NAME=value", ended by NULL. NULL: that of this process */
-  const char *directory;              /* NULL: that of this process */
-  const int32_t *descriptors;         /* what becomes 0, 1, 2...; -1: closed. The program gets no other one */
-  int32_t descriptor_count;           /* at least 3, at most MR_SPAWN_DESCRIPTORS_MAX */
-  int32_t session;                    /* 1: a session of its own, without a terminal */
-  int32_t process_group;              /* 0: one of its own, above 0: that one, or -1: this process's */
-  int32_t umask;                      /* or -1: this process's */
-  int64_t user, group;                /* ids, or -1: this process's */
-  const uint32_t *groups;             /* supplementary ones, set whenever `group` is */
+  const char *program;            /* with a slash: that file, from `directory` on; otherwise looked for in `search` */
+  const char *search;             /* directories, separated by colons; only absolute ones count. NULL: none */
+  const char *const *arguments;   /* from the 0th on, ended by NULL */
+  const char *const *environment; /* "NAME=value", ended by NULL. NULL: that of this process */
+  const char *directory;          /* NULL: that of this process */
+  const int32_t *descriptors;     /* what becomes 0, 1, 2...; -1: closed. The program gets no other one */
+  int32_t descriptor_count;       /* at least 3, at most MR_SPAWN_DESCRIPTORS_MAX */
+  int32_t session;                /* 1: a session of its own, without a terminal */
+  int32_t process_group;          /* 0: one of its own, above 0: that one, or -1: this process's */
+  int32_t umask;                  /* or -1: this process's */
+  int64_t user, group;            /* ids, or -1: this process's */
+  const uint32_t *groups;         /* supplementary ones, set whenever `group` is */
   int32_t group_count;
-  int32_t failed_step;                /* out: mr_spawn_step of a failure */
+  int32_t failed_step; /* out: mr_spawn_step of a failure */
 } mr_spawn;
 
 enum { MR_SPAWN_DESCRIPTORS_MAX = 64 };
 
 /* How a child has ended. */
 typedef struct mr_process_status {
-  int32_t code;         /* exit status; -1: ended by a signal, or lost */
-  int32_t signal;       /* the number of the signal that ended it, or 0 */
-  int32_t core_dumped;  /* 1: and it left a core */
-  int32_t lost;         /* 1: somebody else has taken its status (wait(2) in this process) */
-  double user_seconds;  /* of the processor, its own children's included once it has waited for them */
+  int32_t code;        /* exit status; -1: ended by a signal, or lost */
+  int32_t signal;      /* the number of the signal that ended it, or 0 */
+  int32_t core_dumped; /* 1: and it left a core */
+  int32_t lost;        /* 1: somebody else has taken its status (wait(2) in this process) */
+  double user_seconds; /* of the processor, its own children's included once it has waited for them */
   double system_seconds;
-  double memory_peak;   /* bytes */
+  double memory_peak; /* bytes */
 } mr_process_status;
 
 /*

@@ -9,8 +9,8 @@
  * What a program inherits is decided here, and it is little: the descriptors that were listed, and whatever of environment,
  * directory and ids was not set.
  */
-#include "loop_internal.h"
 #include "spawn.h"
+#include "loop_internal.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -33,7 +33,7 @@ enum {
   PIECE_BYTES = 64,
 };
 
-typedef enum manner { MANNER_WRITE, MANNER_SEND, MANNER_NOWAIT, MANNER_REOPENED, MANNER_POLL } manner;
+typedef enum manner { MANNER_UNKNOWN, MANNER_WRITE, MANNER_SEND, MANNER_NOWAIT, MANNER_REOPENED, MANNER_POLL } manner;
 
 typedef struct standard {
   mr_standard shared; /* first: the two are one object */
@@ -96,7 +96,6 @@ mr_standard *mr_standard_open(int fd) {
   standard->shared.capacity = FIRST_CAPACITY;
   standard->fd = fd;
   standard->own = -1;
-  standard->manner = manner_of(standard);
   return &standard->shared;
 }
 
@@ -145,7 +144,10 @@ static ssize_t attempt(standard *standard) {
   const mr_standard *shared = &standard->shared;
   struct iovec rest = {shared->data + shared->first, (size_t)(shared->used - shared->first)};
   ssize_t result = -1;
+  if (standard->manner == MANNER_UNKNOWN)
+    standard->manner = manner_of(standard); /* not before it is used */
   switch (standard->manner) {
+  case MANNER_UNKNOWN:
   case MANNER_WRITE:
     result = write(standard->fd, rest.iov_base, rest.iov_len);
     break;

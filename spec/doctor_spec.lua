@@ -25,8 +25,8 @@ describe("moonring doctor", function()
     local status, findings, output = run()
     assert.equal(0, status)
     assert.is_truthy(output:find "\nservices can run here %(%d+ ok, %d+ notes?, 0 problems%)\n$")
-    for _, subject in ipairs { "kernel", "io_uring", "completions", "receive buffers", "a service", "open files", "memory", "huge pages",
-      "seccomp", "kernel.io_uring_disabled", "moonring", "LuaJIT", "liburing", "zlib" } do
+    for _, subject in ipairs { "kernel", "io_uring", "completions", "receive buffers", "a service", "open files", "memory",
+      "huge pages", "seccomp", "kernel.io_uring_disabled", "moonring", "LuaJIT", "liburing", "zlib" } do
       assert.is_not_nil(findings[subject], subject .. " in\n" .. output)
       assert.is_not.equal("problem", findings[subject].level)
     end

@@ -116,7 +116,8 @@ local function check_ring(report)
     report:add("ok", "completions", "deferred: worked off in the loop's one system call a turn")
   else
     report:add("note", "completions", features.cooperative ~= 0 and "cooperative: worked off between system calls"
-      or "the kernel interrupts the loop for each", "what refuses IORING_SETUP_DEFER_TASKRUN here is no Linux 6.1 as released")
+      or "the kernel interrupts the loop for each",
+      "what refuses IORING_SETUP_DEFER_TASKRUN here is no Linux 6.1 as released")
   end
   add_feature(report, features.direct_submissions ~= 0, "submissions", "without an index array", "6.6",
     "through an index array: one more cache line for each operation")
@@ -185,7 +186,9 @@ end
 
 local function check_files(report, limits)
   local limit = limits["open files"]
-  if not limit then return report:add("note", "open files", "the limit can't be read (is /proc mounted, is a descriptor left?)") end
+  if not limit then
+    return report:add("note", "open files", "the limit can't be read (is /proc mounted, is a descriptor left?)")
+  end
   local text = ("%s, could be %s"):format(number_text(limit[1]), number_text(limit[2]))
   local remedy = "raise 'ulimit -n', or LimitNOFILE= of the service's unit; each connection is one"
   if limit[1] < FILES_NEEDED then
@@ -211,7 +214,7 @@ end
 local function check_processes(report, limits)
   local limit = limits["processes"]
   if limit and limit[1] < PROCESSES_WANTED then
-    report:add("note", "processes", number_text(limit[1]) .. " for this user: child processes and the kernel's workers may be refused",
+    report:add("note", "processes", number_text(limit[1]) .. " for this user: child processes and workers may be refused",
       "raise 'ulimit -u', or LimitNPROC= and TasksMax= of the service's unit")
   elseif limit then
     report:add("ok", "processes", number_text(limit[1]))
@@ -239,7 +242,8 @@ local function check_memory(report)
   local bytes = math.min(total and total * 1024 or math.huge, limit)
   local text = where and ("%s by the control group (%s)"):format(size_text(limit), where) or size_text(bytes)
   if bytes < MEMORY_NEEDED then
-    report:add("problem", "memory", text .. ": too little", "raise the control group's memory.max, or MemoryMax= of the unit")
+    report:add("problem", "memory", text .. ": too little",
+      "raise the control group's memory.max, or MemoryMax= of the unit")
   elseif bytes < MEMORY_WANTED then
     report:add("note", "memory", text, "tell moonring with --memory-limit, so that it waits instead of being killed")
   else

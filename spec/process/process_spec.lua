@@ -156,7 +156,8 @@ describe("process.spawn", function()
       local listener = scope:own(assert(net.listen {}))
       local client = scope:own(assert(net.connect { port = listener.port }))
       local served = scope:own(assert(listener:accept()))
-      local status = process.run { "sh", "-c", "echo to you; echo three >&3", stdout = served, descriptors = { [3] = served } }
+      local status = process.run { "sh", "-c", "echo to you; echo three >&3", stdout = served,
+        descriptors = { [3] = served } }
       assert.is_true(status.ok)
       served:shutdown()
       local parts = {}
@@ -165,6 +166,17 @@ describe("process.spawn", function()
       end
       assert.equal("to you\nthree\n", table.concat(parts))
     end)
+  end)
+
+  it("writes into files", function()
+    local fs = require "moonring.fs"
+    local path = os.tmpname()
+    moonring.scope(function(scope)
+      local file = scope:own(assert(fs.open(path, "w")))
+      assert.is_true(process.run({ "sh", "-c", "echo out; echo err >&2", stdout = file, stderr = "stdout" }).ok)
+    end)
+    assert.equal("out\nerr\n", fs.read_file(path):read_string())
+    os.remove(path)
   end)
 
   it("replaces the environment, or changes it", function()
@@ -334,8 +346,8 @@ describe("a process", function()
 
   it("takes signals, and none after its end", function()
     moonring.scope(function(scope)
-      local child = scope:own(assert(process.spawn { "sh", "-c", "trap 'echo got; exit 5' USR1; echo ready; while :; do sleep 0.01; done",
-        stdout = "pipe" }))
+      local child = scope:own(assert(process.spawn { "sh", "-c",
+        "trap 'echo got; exit 5' USR1; echo ready; while :; do sleep 0.01; done", stdout = "pipe" }))
       assert.equal("ready\n", child.stdout:read():read_string())
       assert.is_true(child:kill "USR1")
       assert.equal(5, child:wait().code)
@@ -391,15 +403,16 @@ describe("a process", function()
   it("is ended with all of its group", function()
     local marker = "33.25" .. math.random(100000)
     moonring.scope(function(scope)
-      local child = scope:own(assert(process.spawn { "sh", "-c", "sleep " .. marker .. " & sleep " .. marker .. " & echo; wait",
-        stdout = "pipe", process_group = true }))
+      local child = scope:own(assert(process.spawn { "sh", "-c",
+        "sleep " .. marker .. " & sleep " .. marker .. " & echo; wait", stdout = "pipe", process_group = true }))
       child.stdout:read()
       assert.is_true(child:kill_group "TERM")
       assert.equal("TERM", child:wait().signal)
     end)
     moonring.scope(function(scope)
-      local child = scope:own(assert(process.spawn { "sh", "-c", "trap '' TERM; (trap '' TERM; sleep " .. marker .. ") & echo; read x",
-        stdin = "pipe", stdout = "pipe", process_group = true, grace = 0.05 }))
+      local child = scope:own(assert(process.spawn { "sh", "-c",
+        "trap '' TERM; (trap '' TERM; sleep " .. marker .. ") & echo; read x", stdin = "pipe", stdout = "pipe",
+        process_group = true, grace = 0.05 }))
       child.stdout:read()
     end)
     assert.is_true(eventually(function()

@@ -59,7 +59,7 @@ describe("moonring.signal", function()
     assert.is_false(is_caught "HUP")
   end)
 
-  it("hands a signal to one of the tasks that wait on one subscription, and leaves nothing of a wait that was left", function()
+  it("hands a signal to one of the tasks that wait on one subscription, and forgets a wait that was left", function()
     moonring.scope(function(scope)
       local subscription = scope:own(moonring.signal "USR2")
       local ok, failure = pcall(moonring.timeout, 0.01, subscription.wait, subscription)
@@ -194,8 +194,8 @@ describe("in the executable, a script", function()
   end)
 
   it("sees a signal that its parent had left blocked", function()
-    local status, output = support.run("perl -e 'use POSIX; sigprocmask(SIG_BLOCK, POSIX::SigSet->new(SIGUSR2)); exec @ARGV' -- "
-      .. support.command("-e", [[
+    local status, output = support.run(
+      "perl -e 'use POSIX; sigprocmask(SIG_BLOCK, POSIX::SigSet->new(SIGUSR2)); exec @ARGV' -- " .. support.command("-e", [[
       local subscription = require("moonring").signal "USR2"
       os.execute("kill -USR2 " .. io.open("/proc/self/stat"):read "*n")
       print(subscription:wait())
