@@ -21,8 +21,8 @@ typedef enum mr_event_kind {
   MR_EVENT_WRITABLE,  /* slot: a connection whose writer was told to wait */
   MR_EVENT_TIMER,     /* slot: a timer that has fired; the number is free with the next turn */
   MR_EVENT_SIGNAL,    /* result: the signal's number */
-  MR_EVENT_SHORTAGE,  /* slot: a listener that can't accept for want of descriptors or memory, and tries again; result: errno */
-  MR_EVENT_MEMORY     /* anchors wait for mr_memory_anchors_released; result 1: memory is short, too: collect */
+  MR_EVENT_SHORTAGE, /* slot: a listener that can't accept for want of descriptors or memory, and tries again; result: errno */
+  MR_EVENT_MEMORY /* anchors wait for mr_memory_anchors_released; result 1: memory is short, too: collect */
 } mr_event_kind;
 
 typedef struct mr_event {

@@ -70,6 +70,7 @@ typedef struct mr_passing mr_passing; /* passing.c */
 typedef struct mr_stream {
   uint8_t is_file;                     /* read and write instead of receive and send */
   uint8_t multishot;                   /* its read is one */
+  uint8_t by_worker;                   /* may block where it is tried */
   uint8_t polls_input, polls_output;   /* the last try found it not ready: the next operation waits for that */
   uint8_t input_polled, output_polled; /* and is in flight */
   uint32_t read_bytes;
@@ -124,8 +125,8 @@ typedef struct mr_listener {
   int fd; /* -1: free or closed */
   uint32_t owed;
   uint8_t takes_descriptors; /* as what it accepts does */
-  int32_t retry_timer; /* -1: none */
-  mr_bound_file *file; /* of a Unix socket */
+  int32_t retry_timer;       /* -1: none */
+  mr_bound_file *file;       /* of a Unix socket */
   struct mr_listener *next_free;
 } mr_listener;
 
@@ -261,7 +262,8 @@ void mr_output_settle(
 
 /* connection.c */
 mr_connection *mr_connection_take(mr_loop *loop, int fd, mr_connection_state state, int *error); /* NULL: *error */
-int mr_connection_accepted(mr_loop *loop, int fd, int takes_descriptors); /* slot of a new open connection, or negative errno with fd closed */
+int mr_connection_accepted(mr_loop *loop, int fd,
+                           int takes_descriptors); /* slot of a new open connection, or negative errno with fd closed */
 void mr_connection_connected(mr_loop *loop, mr_connection *connection, int32_t result);
 void mr_connection_opened(mr_loop *loop, mr_connection *connection);
 void mr_connection_finish(mr_loop *loop, mr_connection *connection); /* gives the descriptor back, whatever is queued */
