@@ -221,7 +221,7 @@ describe("a stream over a terminal", function()
         print(inside:statistics().sent >= 1000000)
       ]])))
     if output:find("unshare") then return pending "no mount namespaces here" end
-    assert.equal("true\n", output)
+    assert.is_truthy(output:find("true\n", 1, true), output) -- a sanitizer misses /proc, too, and says so
     assert.equal(0, status)
   end)
 
