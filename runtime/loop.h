@@ -24,6 +24,7 @@ typedef enum mr_event_kind {
   MR_EVENT_PROCESS,   /* slot: a child that has ended */
   MR_EVENT_OUTPUT,    /* slot: 1 or 2, a standard output of which some has gone out; result: 0 or the failure */
   MR_EVENT_CALL,      /* slot: a call that has ended; result: its result */
+
   MR_EVENT_SHORTAGE, /* slot: a listener that can't accept for want of descriptors or memory, and tries again; result: errno */
   MR_EVENT_MEMORY /* anchors wait for mr_memory_anchors_released; result 1: memory is short, too: collect */
 } mr_event_kind;
