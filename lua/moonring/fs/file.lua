@@ -178,6 +178,7 @@ local function read_once(self, what, target, offset)
 end
 
 local function read_lent(self)
+  descriptor_of(self, "read")
   local input = self.input
   if not input or not input.is_open or C.mr_iovec_holders(input.memory_) > 1 then
     -- What was lent before is somebody else's as well by now: its slices keep what they show.
