@@ -118,6 +118,15 @@ static void complete(mr_loop *loop, const mr_completion *done) {
   case OPERATION_SIGNAL:
     mr_signal_complete(loop);
     break;
+  case OPERATION_DATAGRAM_RECEIVE:
+    mr_datagram_receive_complete(loop, done);
+    break;
+  case OPERATION_DATAGRAM_SEND:
+    mr_datagram_send_complete(loop, done);
+    break;
+  case OPERATION_RESOLVER:
+    mr_resolver_complete(loop, done);
+    break;
   }
 }
 
@@ -134,22 +143,24 @@ static void completions_take(mr_loop *loop, int all_submitted) {
     loop->statistics.completions += count;
     if (count < REAP_MAX && all_submitted) {
       mr_output_settle(loop);
+      mr_datagrams_settle(loop);
       return;
     }
     if (count < REAP_MAX)
       break;
   }
-  loop->quick_awaited = loop->quick_first != NULL;
+  loop->quick_awaited = loop->quick_first || loop->datagrams.quick_first;
 }
 
 /* Submits what is queued, waits up to wait_ns (negative: no bound) when want is set, and takes what has come. */
 static int step(mr_loop *loop, unsigned want, int64_t wait_ns) {
   mr_receive_prepare(loop);
+  mr_datagrams_prepare(loop);
   mr_output_prepare(loop);
   mr_watch *watch = mr_watch_state();
   watch->turns++;
   watch->waiting = 1;
-  int error = mr_uring_enter(loop->ring, loop->quick_awaited ? 0 : want, wait_ns);
+  int error = mr_uring_enter(loop->ring, loop->quick_awaited || mr_datagrams_awaited(loop) ? 0 : want, wait_ns);
   watch->waiting = 0;
   if (error)
     return error;
@@ -164,7 +175,7 @@ static int step(mr_loop *loop, unsigned want, int64_t wait_ns) {
 /* Whether nothing can ever happen: no operation is owed but that which waits for signals, and none will be prepared. */
 static int is_deserted(const mr_loop *loop) {
   return loop->statistics.operations == (uint64_t)(loop->signal_fd >= 0) && !loop->timers.count && !loop->dirty_first &&
-         !loop->quick_first && !loop->receive.parked_first && !loop->flushing;
+         !loop->quick_first && !loop->receive.parked_first && !loop->datagrams.parked && !loop->flushing;
 }
 
 static int64_t earlier(int64_t left, int64_t right) {
@@ -189,7 +200,7 @@ static void memory_news(mr_loop *loop) {
 /* How long the loop may sleep for its memory's sake. */
 static int64_t memory_wait(mr_loop *loop) {
   int64_t wait = mr_memory_tick(loop->memory, loop->now);
-  return mr_receive_starving(loop) ? earlier(wait, STARVING_RETRY_NS) : wait;
+  return mr_receive_starving(loop) || mr_datagrams_starving(loop) ? earlier(wait, STARVING_RETRY_NS) : wait;
 }
 
 int mr_loop_turn(mr_loop *loop, double timeout) {
@@ -198,6 +209,8 @@ int mr_loop_turn(mr_loop *loop, double timeout) {
   mr_timers_recycle(loop);
   loop->event_count = 0;
   mr_connections_recycle(loop);
+  mr_datagrams_recycle(loop);
+  mr_resolvers_recycle(loop);
   int64_t wait_ns = timeout < 0 || timeout > 1e9 ? -1 : (int64_t)(timeout * 1e9);
   if (wait_ns > 0 || loop->timers.count)
     clock_read(loop);
@@ -274,6 +287,8 @@ int mr_loop_finish(mr_loop *loop, double timeout, int64_t *iovecs_held) {
   loop->ending = 1;
   loop->event_count = 0; /* nobody will look at them */
   mr_listeners_destroy(loop);
+  mr_datagrams_close(loop);
+  mr_resolvers_close(loop);
   mr_connections_destroy(loop, 0);
   clock_read(loop);
   int64_t end = loop->now + (int64_t)(timeout * 1e9);
@@ -290,6 +305,8 @@ int mr_loop_finish(mr_loop *loop, double timeout, int64_t *iovecs_held) {
   if (owed)
     return owed; /* the kernel may still write to our memory: better lost than reused */
   mr_receive_ring_close(loop);
+  mr_datagrams_destroy(loop);
+  mr_resolvers_destroy(loop);
   mr_uring_close(loop->ring);
   for (int32_t i = 0; i < loop->connection_slots / SLOTS_PER_BLOCK; i++)
     free(loop->connections[i]);

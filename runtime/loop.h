@@ -16,12 +16,15 @@ typedef struct mr_loop mr_loop;
 typedef enum mr_event_kind {
   MR_EVENT_NONE = 0,
   MR_EVENT_ACCEPTED, /* slot: the listener; result: slot of the new connection, or negative errno when it has failed for good */
-  MR_EVENT_CONNECTED, /* slot: the connection; result: 0 or negative errno */
-  MR_EVENT_READABLE,  /* slot: a connection whose reader was told to wait */
-  MR_EVENT_WRITABLE,  /* slot: a connection whose writer was told to wait */
-  MR_EVENT_TIMER,     /* slot: a timer that has fired; the number is free with the next turn */
-  MR_EVENT_SIGNAL,    /* result: the signal's number */
-  MR_EVENT_MEMORY     /* anchors wait for mr_memory_anchors_released; result 1: memory is short, too: collect */
+  MR_EVENT_CONNECTED,         /* slot: the connection; result: 0 or negative errno */
+  MR_EVENT_READABLE,          /* slot: a connection whose reader was told to wait */
+  MR_EVENT_WRITABLE,          /* slot: a connection whose writer was told to wait */
+  MR_EVENT_TIMER,             /* slot: a timer that has fired; the number is free with the next turn */
+  MR_EVENT_SIGNAL,            /* result: the signal's number */
+  MR_EVENT_MEMORY,            /* anchors wait for mr_memory_anchors_released; result 1: memory is short, too: collect */
+  MR_EVENT_DATAGRAM_READABLE, /* slot: a datagram socket whose reader was told to wait */
+  MR_EVENT_DATAGRAM_WRITABLE, /* slot: a datagram socket whose writer was told to wait */
+  MR_EVENT_RESOLVED           /* slot: a resolver with answers for mr_resolver_next */
 } mr_event_kind;
 
 typedef struct mr_event {
@@ -222,7 +225,7 @@ MR_API int mr_connection_error(mr_loop *loop, int connection);
  */
 typedef struct mr_guard {
   mr_loop *loop;
-  int32_t connection;
+  int32_t slot;
   uint32_t generation;
 } mr_guard;
 

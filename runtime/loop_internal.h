@@ -35,6 +35,9 @@ typedef enum mr_operation {
   OPERATION_SEND,
   OPERATION_CONNECT,
   OPERATION_SIGNAL,
+  OPERATION_DATAGRAM_RECEIVE,
+  OPERATION_DATAGRAM_SEND,
+  OPERATION_RESOLVER,
 } mr_operation;
 
 /* A link of an input or output queue. */
@@ -99,6 +102,7 @@ typedef enum mr_timer_use {
   TIMER_FIRED, /* its event is in the array */
   TIMER_LINGER,
   TIMER_ACCEPT,
+  TIMER_RESOLVER,
 } mr_timer_use;
 
 typedef struct mr_timer {
@@ -135,6 +139,9 @@ typedef struct mr_message {
   struct iovec parts[SEND_IOVECS_MAX];
 } mr_message;
 
+#include "datagram_internal.h"
+#include "resolver_internal.h"
+
 struct mr_loop {
   mr_uring *ring;
   mr_memory *memory;
@@ -154,6 +161,8 @@ struct mr_loop {
   mr_listener *listeners[BLOCKS_MAX];
   int32_t listener_slots;
   mr_listener *free_listeners;
+  mr_datagrams datagrams;
+  mr_resolvers resolvers;
   mr_piece *free_pieces;
   void *piece_blocks;
   mr_message *messages;

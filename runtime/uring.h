@@ -61,6 +61,13 @@ int mr_uring_receive(mr_uring *ring, int fd, uint16_t group, uint64_t user_data)
 int mr_uring_send(mr_uring *ring, int fd, const void *data, uint32_t length, int quick, uint64_t user_data);
 int mr_uring_send_message(mr_uring *ring, int fd, const struct msghdr *message, int quick, uint64_t user_data);
 int mr_uring_connect(mr_uring *ring, int fd, const struct sockaddr *address, socklen_t length, uint64_t user_data);
+/* An address of length 0: the one that the socket is connected to. It must stay until the completion. */
+int mr_uring_send_to(mr_uring *ring, int fd, const void *data, uint32_t length, const struct sockaddr *address,
+                     socklen_t address_length, int quick, uint64_t user_data);
+/* Multishot; only the name's length of the message is looked at, until the submission. mr_uring_message_parse reads what comes. */
+int mr_uring_receive_messages(mr_uring *ring, int fd, struct msghdr *message, uint16_t group, uint64_t user_data);
+/* Once, when one of the events of poll(2) in `events` is there; the result is their mask. */
+int mr_uring_poll(mr_uring *ring, int fd, uint32_t events, uint64_t user_data);
 int mr_uring_read(mr_uring *ring, int fd, void *data, uint32_t length, uint64_t user_data);
 int mr_uring_close_quietly(mr_uring *ring, int fd, uint64_t user_data);
 int mr_uring_cancel_quietly(mr_uring *ring, uint64_t target, uint64_t user_data);
@@ -74,6 +81,20 @@ int mr_uring_buffers_open(mr_uring *ring, uint16_t group, uint32_t entries, int 
 void mr_uring_buffers_close(mr_uring *ring, mr_uring_buffers *buffers);
 void mr_uring_buffers_add(mr_uring_buffers *buffers, void *data, uint32_t length, uint16_t id);
 void mr_uring_buffers_publish(mr_uring_buffers *buffers); /* makes what was added visible to the kernel */
+
+/* What mr_uring_receive_messages has put into a buffer of `capacity` bytes. */
+typedef struct mr_uring_message {
+  const struct sockaddr *name; /* the sender's */
+  socklen_t name_length;       /* 0: it has none */
+  uint32_t offset;             /* of the payload in the buffer */
+  uint32_t length;             /* of the payload there */
+  uint32_t full_length;        /* what was sent: more when it was cut */
+} mr_uring_message;
+
+enum { MR_URING_MESSAGE_HEADER = 16 }; /* before the room for the name */
+
+/* Result: 0, or -EINVAL when the buffer can't be what a receive with room for a name of name_room bytes has filled. */
+int mr_uring_message_parse(const void *data, uint32_t capacity, socklen_t name_room, mr_uring_message *out);
 
 /* Whether incremental buffers behave as specified here: tried out once, on a ring and a socket pair of their own, not believed. */
 int mr_uring_incremental(void);

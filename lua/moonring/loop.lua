@@ -18,9 +18,11 @@ local M = {
   sleepers = {}, -- by timer: the task that sleeps, or any object whose expired() is called
   listeners = {}, -- by listener slot: the object whose accepted(slot_or_errno) takes new connections
   signals = {}, -- by number: a function
+  handlers = {}, -- by kind of event, for the kinds that this module doesn't know: a function(slot, result)
   on_memory = function() end, -- moonring.memory's
 }
 local readers, writers, sleepers, listeners, signals = M.readers, M.writers, M.sleepers, M.listeners, M.signals
+local handlers = M.handlers
 
 local handle -- mr_loop *, made when it is first asked for
 
@@ -70,6 +72,9 @@ local function dispatch(events, count)
       if handler then handler(event.result) end
     elseif kind == C.MR_EVENT_MEMORY then
       M.on_memory(event.result)
+    else
+      local handler = handlers[kind]
+      if handler then handler(slot, event.result) end
     end
   end
 end

@@ -1,4 +1,4 @@
--- moonring.net: TCP servers and clients.
+-- moonring.net: TCP servers and clients, datagram sockets.
 
 local native = require "moonring.native"
 local errors = require "moonring.errors"
@@ -7,6 +7,7 @@ local operation = require "moonring.operation"
 local loop = require "moonring.loop"
 local address = require "moonring.net.address"
 local connection = require "moonring.net.connection"
+local datagram = require "moonring.net.datagram"
 
 local C = native.C
 
@@ -216,5 +217,7 @@ end
 function M.connect(options)
   return connection.connect(resolve(options, "net.connect"))
 end
+
+M.datagram = datagram.open
 
 return M
