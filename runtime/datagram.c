@@ -24,7 +24,12 @@ static int option_set(int fd, int level, int name, int value) {
 
 /* Options that have to be there before the socket is bound. */
 static int options_set(int fd, int family, const mr_datagram_options *options) {
+  /* By default Linux gives a socket the groups that any other socket of the machine has joined. Where it can't be helped
+   * (some sandboxes), that stays. */
+  option_set(fd, IPPROTO_IP, IP_MULTICAST_ALL, 0);
   int error = 0;
+  if (family == AF_INET6)
+    option_set(fd, IPPROTO_IPV6, IPV6_MULTICAST_ALL, 0);
   if (options->flags & MR_DATAGRAM_REUSE_PORT)
     error = option_set(fd, SOL_SOCKET, SO_REUSEPORT, 1);
   if (!error && (options->flags & MR_DATAGRAM_REUSE_ADDRESS))
