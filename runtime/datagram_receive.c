@@ -19,6 +19,7 @@
 enum {
   FIRST_GROUP = 1, /* of the ring's buffer groups: 0 is that of the streams */
   NAME_ROOM_MAX = sizeof(struct sockaddr_storage),
+  HEADER_ALIGNMENT = 8,
   LARGE_BYTES = 16384,
   LARGE_COUNT = 32, /* buffers; what comes at once beyond that costs another receive, no datagram */
   SMALL_COUNT = 128,
@@ -35,7 +36,7 @@ static void lend(mr_datagram_ring *ring, uint32_t index) {
 
 /* Puts fresh memory into the ring in place of what was handed on. */
 static void entry_fill(mr_loop *loop, mr_datagram_ring *ring, uint32_t index) {
-  if (mr_iovec_alloc(loop->memory, ring->bytes, 0, 1, 0, &ring->memory[index]) < 0)
+  if (mr_iovec_alloc(loop->memory, ring->bytes, HEADER_ALIGNMENT, 1, 0, &ring->memory[index]) < 0)
     ring->missing++;
   else
     lend(ring, index);
@@ -171,7 +172,7 @@ static int buffer_take(mr_loop *loop, mr_datagram_ring *ring, uint32_t index, ui
     entry_fill(loop, ring, index);
     return 0;
   }
-  int result = mr_iovec_alloc(loop->memory, used, 0, 1, 0, out);
+  int result = mr_iovec_alloc(loop->memory, used, HEADER_ALIGNMENT, 1, 0, out);
   if (result > 0) {
     memcpy(out->data, memory->data, used);
     loop->statistics.bytes_copied += used;
