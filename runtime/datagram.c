@@ -247,3 +247,22 @@ void mr_datagram_statistics_get(mr_loop *loop, int slot, mr_datagram_statistics 
   if (getsockopt(datagram->fd, SOL_SOCKET, SO_MEMINFO, kernel, &length) == 0)
     out->dropped = kernel[SK_MEMINFO_DROPS];
 }
+
+int mr_address_source(const mr_address *to, mr_address *out) {
+  struct sockaddr_storage name;
+  mr_address target = *to;
+  if (!target.port)
+    target.port = 53; /* any will do, but for 0 */
+  socklen_t length = mr_datagram_name(to->family, &target, &name);
+  if (!length)
+    return -EAFNOSUPPORT;
+  int fd = socket(to->family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+  if (fd < 0)
+    return -errno;
+  int error = connect(fd, (struct sockaddr *)&name, length) ? -errno : 0;
+  length = sizeof name;
+  if (!error && getsockname(fd, (struct sockaddr *)&name, &length))
+    error = -errno;
+  close(fd);
+  return error ? error : mr_datagram_address((struct sockaddr *)&name, out);
+}

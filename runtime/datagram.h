@@ -98,4 +98,7 @@ typedef struct mr_datagram_statistics {
 
 MR_API void mr_datagram_statistics_get(mr_loop *loop, int datagram, mr_datagram_statistics *out);
 
+/* The address that a packet to this one would leave from, by the routes of now. Sends nothing. Result: 0 or negative errno. */
+MR_API int mr_address_source(const mr_address *to, mr_address *out);
+
 #endif

@@ -9,7 +9,10 @@
  * in the resolver's list, and the list is told of in the next turn: by the completion that is being dealt with, or by a timer of no
  * delay. Lua never runs inside c-ares.
  *
- * The channel is given everything that it would read from files, so that it reads none.
+ * A channel is given everything that it would read from files, so that it reads none.
+ *
+ * c-ares goes on to the next server after SERVFAIL, REFUSED and NOTIMP, and when all have failed it has forgotten why. A
+ * question that ends so is asked once more on a second channel, which takes what the first server says.
  */
 #include "loop_internal.h"
 
@@ -17,9 +20,9 @@
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 enum {
   EDNS_BYTES = 1232, /* of an answer over UDP: fits every path (DNS flag day 2020) */
@@ -29,7 +32,7 @@ static const int64_t rearm_delay_ns = 1000000;
 
 typedef struct watch {
   mr_slot slot;
-  struct resolver *resolver;
+  struct lane *lane;
   int fd;                 /* -1: c-ares has closed it */
   uint32_t wanted, armed; /* events of poll(2) */
   struct watch *next;
@@ -47,16 +50,30 @@ typedef struct question {
   mr_loop *loop;
   struct resolver *resolver;
   question_state state;
+  int type;
+  int is_repeated; /* to hear the reason of a failure */
   mr_answer answer;
   mr_iovec message;
   struct question *next;
+  char *name;
 } question;
+
+enum { LANE_MAIN, LANE_REASONS, LANES };
+
+/* A channel with its sockets. */
+typedef struct lane {
+  struct resolver *resolver;
+  ares_channel channel; /* NULL: not open */
+  watch *watches;
+} lane;
 
 typedef struct resolver {
   mr_slot slot;
   mr_loop *loop;
-  ares_channel channel; /* NULL: closed */
-  watch *watches;
+  int is_open;
+  lane lanes[LANES];
+  char *servers;
+  mr_resolver_options options;
   question *first, *last; /* answered and not yet given to Lua */
   int told;               /* of these */
   int timer;              /* -1: none */
@@ -149,7 +166,7 @@ static int watch_arm(mr_loop *loop, watch *each) {
 }
 
 static void watch_end(mr_loop *loop, watch *each) {
-  watch **link = &each->resolver->watches;
+  watch **link = &each->lane->watches;
   while (*link != each)
     link = &(*link)->next;
   *link = each->next;
@@ -162,8 +179,8 @@ static void watch_end(mr_loop *loop, watch *each) {
 
 /* c-ares tells what it waits for on a socket; for nothing: it is about to close it. */
 static void socket_wanted(void *data, ares_socket_t fd, int readable, int writable) {
-  resolver *self = data;
-  mr_loop *loop = self->loop;
+  lane *self = data;
+  mr_loop *loop = self->resolver->loop;
   watch *each = self->watches;
   while (each && each->fd != fd)
     each = each->next;
@@ -176,7 +193,7 @@ static void socket_wanted(void *data, ares_socket_t fd, int readable, int writab
     each = mr_slots_take(&loop->resolvers.watches, sizeof *each);
     if (!each)
       return; /* what is asked over this socket runs into its timeout */
-    each->resolver = self;
+    each->lane = self;
     each->fd = fd;
     each->next = self->watches;
     self->watches = each;
@@ -188,13 +205,30 @@ static void socket_wanted(void *data, ares_socket_t fd, int readable, int writab
 
 /* Time and answers --------------------------------------------------------------------------------------------------*/
 
-/* Arms what c-ares waits for now. In a turn, tells Lua of answers; outside of one, a timer brings that about. */
-static void go_on(resolver *self, int in_turn) {
-  mr_loop *loop = self->loop;
+static int64_t earlier(int64_t left, int64_t right) {
+  if (left < 0)
+    return right;
+  return right < 0 || left < right ? left : right;
+}
+
+/* Result: ns until it has to be looked after again, -1: it waits for nothing. */
+static int64_t lane_go_on(mr_loop *loop, lane *self) {
   int64_t delay = -1;
   for (watch *each = self->watches; each; each = each->next)
     if (watch_arm(loop, each))
       delay = rearm_delay_ns;
+  struct timeval left;
+  if (self->channel && ares_timeout(self->channel, NULL, &left))
+    delay = earlier(delay, (int64_t)left.tv_sec * 1000000000 + left.tv_usec * 1000);
+  return delay;
+}
+
+/* Arms what c-ares waits for now. In a turn, tells Lua of answers; outside of one, a timer brings that about. */
+static void go_on(resolver *self, int in_turn) {
+  mr_loop *loop = self->loop;
+  int64_t delay = -1;
+  for (int i = 0; i < LANES; i++)
+    delay = earlier(delay, lane_go_on(loop, &self->lanes[i]));
   if (self->first && !self->told) {
     if (in_turn) {
       self->told = 1;
@@ -202,12 +236,6 @@ static void go_on(resolver *self, int in_turn) {
     } else {
       delay = 0;
     }
-  }
-  struct timeval left;
-  if (ares_timeout(self->channel, NULL, &left)) {
-    int64_t timeout = (int64_t)left.tv_sec * 1000000000 + left.tv_usec * 1000;
-    if (delay < 0 || timeout < delay)
-      delay = timeout;
   }
   if (self->timer >= 0)
     mr_timers_stop(loop, self->timer);
@@ -217,7 +245,9 @@ static void go_on(resolver *self, int in_turn) {
 void mr_resolver_expired(mr_loop *loop, int32_t slot) {
   resolver *self = resolver_at(loop, slot);
   self->timer = -1;
-  ares_process_fd(self->channel, ARES_SOCKET_BAD, ARES_SOCKET_BAD);
+  for (int i = 0; i < LANES; i++)
+    if (self->lanes[i].channel)
+      ares_process_fd(self->lanes[i].channel, ARES_SOCKET_BAD, ARES_SOCKET_BAD);
   go_on(self, 1);
 }
 
@@ -233,27 +263,76 @@ void mr_resolver_complete(mr_loop *loop, const mr_completion *done) {
     mr_slots_give(&loop->resolvers.watches, &each->slot);
     return;
   }
-  resolver *self = each->resolver;
+  const lane *ready = each->lane;
   if (done->result > 0) {
     int events = done->result, failed = events & (POLLERR | POLLHUP);
     int fd = each->fd; /* which may be closed in there, and the watch with it */
-    ares_process_fd(self->channel, failed || (events & POLLIN) ? fd : ARES_SOCKET_BAD,
+    ares_process_fd(ready->channel, failed || (events & POLLIN) ? fd : ARES_SOCKET_BAD,
                     failed || (events & POLLOUT) ? fd : ARES_SOCKET_BAD);
   }
-  go_on(self, 1);
+  go_on(ready->resolver, 1);
+}
+
+static pthread_once_t library_once = PTHREAD_ONCE_INIT;
+static void library_start(void) {
+  ares_library_init(ARES_LIB_INIT_ALL);
+}
+
+/* Opens a channel that has read no file, with all that it would have read there. Result: 0, -EINVAL, -ENOMEM. */
+static int lane_open(resolver *of, int number) {
+  lane *self = &of->lanes[number];
+  if (self->channel)
+    return 0;
+  struct in_addr nobody = {0}; /* in the place of servers, until they are set with their ports */
+  struct ares_options wanted = {
+      .flags = ARES_FLAG_NOSEARCH | ARES_FLAG_NOALIASES | ARES_FLAG_EDNS |
+               (number == LANE_REASONS ? ARES_FLAG_NOCHECKRESP : 0),
+      .timeout = (int)(of->options.timeout * 1e3),
+      .tries = of->options.attempts,
+      .ndots = 1,
+      .servers = &nobody,
+      .nservers = 1,
+      .lookups = (char[]){"b"},
+      .sock_state_cb = socket_wanted,
+      .sock_state_cb_data = self,
+      .ednspsz = EDNS_BYTES,
+  };
+  int mask = ARES_OPT_FLAGS | ARES_OPT_TIMEOUTMS | ARES_OPT_TRIES | ARES_OPT_NDOTS | ARES_OPT_SERVERS |
+             ARES_OPT_DOMAINS | ARES_OPT_SORTLIST | ARES_OPT_LOOKUPS | ARES_OPT_SOCK_STATE_CB | ARES_OPT_EDNSPSZ |
+             (of->options.rotate ? ARES_OPT_ROTATE : ARES_OPT_NOROTATE);
+  pthread_once(&library_once, library_start);
+  self->resolver = of;
+  int status = ares_init_options(&self->channel, &wanted, mask);
+  if (status == ARES_SUCCESS) {
+    status = ares_set_servers_ports_csv(self->channel, of->servers);
+    if (status == ARES_SUCCESS)
+      return 0;
+    ares_destroy(self->channel);
+  }
+  self->channel = NULL;
+  return status == ARES_ENOMEM ? -ENOMEM : -EINVAL;
 }
 
 static void question_free(question *each) {
   each->state = QUESTION_FREE;
+  free(each->name);
+  each->name = NULL;
   mr_iovec_drop(&each->message);
   mr_slots_give(&each->loop->resolvers.questions, &each->slot);
 }
+
+static void ask(question *each, int lane_number);
 
 static void answered(void *context, int status, int timeouts, unsigned char *data, int length) {
   (void)timeouts;
   question *each = context;
   if (each->state == QUESTION_ABANDONED || status == ARES_EDESTRUCTION) {
     question_free(each);
+    return;
+  }
+  if (status == ARES_ECONNREFUSED && !each->is_repeated && lane_open(each->resolver, LANE_REASONS) == 0) {
+    each->is_repeated = 1;
+    ask(each, LANE_REASONS);
     return;
   }
   each->state = QUESTION_ANSWERED;
@@ -274,41 +353,6 @@ static void answered(void *context, int status, int timeouts, unsigned char *dat
 
 /* What Lua calls ----------------------------------------------------------------------------------------------------*/
 
-static pthread_once_t library_once = PTHREAD_ONCE_INIT;
-static void library_start(void) {
-  ares_library_init(ARES_LIB_INIT_ALL);
-}
-
-/* A channel that has read no file, with all that it would have read there. */
-static int channel_open(resolver *self, const char *servers, const mr_resolver_options *options) {
-  struct in_addr nobody = {0}; /* in the place of servers, until they are set with their ports */
-  struct ares_options wanted = {
-      .flags = ARES_FLAG_NOSEARCH | ARES_FLAG_NOALIASES | ARES_FLAG_EDNS,
-      .timeout = (int)(options->timeout * 1e3),
-      .tries = options->attempts,
-      .ndots = 1,
-      .servers = &nobody,
-      .nservers = 1,
-      .lookups = (char[]){"b"},
-      .sock_state_cb = socket_wanted,
-      .sock_state_cb_data = self,
-      .ednspsz = EDNS_BYTES,
-  };
-  int mask = ARES_OPT_FLAGS | ARES_OPT_TIMEOUTMS | ARES_OPT_TRIES | ARES_OPT_NDOTS | ARES_OPT_SERVERS |
-             ARES_OPT_DOMAINS | ARES_OPT_SORTLIST | ARES_OPT_LOOKUPS | ARES_OPT_SOCK_STATE_CB | ARES_OPT_EDNSPSZ |
-             (options->rotate ? ARES_OPT_ROTATE : ARES_OPT_NOROTATE);
-  pthread_once(&library_once, library_start);
-  int status = ares_init_options(&self->channel, &wanted, mask);
-  if (status == ARES_SUCCESS) {
-    status = ares_set_servers_ports_csv(self->channel, servers);
-    if (status == ARES_SUCCESS)
-      return 0;
-    ares_destroy(self->channel);
-  }
-  self->channel = NULL;
-  return status == ARES_ENOMEM ? -ENOMEM : -EINVAL;
-}
-
 int mr_resolver_open(mr_loop *loop, const char *servers, const mr_resolver_options *options) {
   if (!(options->timeout >= 1e-3) || options->timeout > 3600 || options->attempts < 1 || !servers[0])
     return -EINVAL;
@@ -317,20 +361,29 @@ int mr_resolver_open(mr_loop *loop, const char *servers, const mr_resolver_optio
     return -ENOMEM;
   self->loop = loop;
   self->timer = -1;
-  int error = channel_open(self, servers, options);
+  self->options = *options;
+  self->servers = strdup(servers);
+  int error = self->servers ? lane_open(self, LANE_MAIN) : -ENOMEM;
   if (error) {
+    free(self->servers);
     mr_slots_give(&loop->resolvers.resolvers, &self->slot);
     return error;
   }
+  self->is_open = 1;
   return self->slot.number;
 }
 
 void mr_resolver_close(mr_loop *loop, int slot) {
   resolver *self = resolver_at(loop, slot);
-  if (!self->channel)
+  if (!self->is_open)
     return;
-  ares_destroy(self->channel); /* forgets its questions and ends its watches */
-  self->channel = NULL;
+  self->is_open = 0;
+  for (int i = 0; i < LANES; i++) {
+    if (self->lanes[i].channel)
+      ares_destroy(self->lanes[i].channel); /* forgets its questions and ends its watches */
+    self->lanes[i].channel = NULL;
+  }
+  free(self->servers);
   while (self->first) {
     question *each = self->first;
     self->first = each->next;
@@ -366,10 +419,14 @@ void mr_resolver_guard_release(mr_guard *guard) {
   if (!loop || !mr_loop_lives(loop))
     return;
   const resolver *self = resolver_at(loop, guard->slot);
-  if (self->slot.generation != guard->generation || !self->channel)
+  if (self->slot.generation != guard->generation || !self->is_open)
     return;
   loop->statistics.forgotten++;
   mr_resolver_close(loop, guard->slot);
+}
+
+static void ask(question *each, int lane_number) {
+  ares_query(each->resolver->lanes[lane_number].channel, each->name, CLASS_IN, each->type, answered, each);
 }
 
 int mr_resolver_ask(mr_loop *loop, int slot, const char *name, int type) {
@@ -379,8 +436,14 @@ int mr_resolver_ask(mr_loop *loop, int slot, const char *name, int type) {
     return -ENOMEM;
   each->loop = loop;
   each->resolver = self;
+  each->type = type;
   each->state = QUESTION_ASKED;
-  ares_query(self->channel, name, CLASS_IN, type, answered, each);
+  each->name = strdup(name);
+  if (!each->name) {
+    question_free(each);
+    return -ENOMEM;
+  }
+  ask(each, LANE_MAIN);
   go_on(self, 0);
   return each->slot.number;
 }
@@ -422,23 +485,4 @@ int mr_file_stamp_get(const char *path, mr_file_stamp *out) {
   *out = (mr_file_stamp){(double)status.st_mtim.tv_sec + (double)status.st_mtim.tv_nsec * 1e-9, (double)status.st_ino,
                          (double)status.st_size};
   return 0;
-}
-
-int mr_address_source(const mr_address *to, mr_address *out) {
-  struct sockaddr_storage name;
-  mr_address target = *to;
-  if (!target.port)
-    target.port = 53; /* any will do, but for 0 */
-  socklen_t length = mr_datagram_name(to->family, &target, &name);
-  if (!length)
-    return -EAFNOSUPPORT;
-  int fd = socket(to->family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-  if (fd < 0)
-    return -errno;
-  int error = connect(fd, (struct sockaddr *)&name, length) ? -errno : 0;
-  length = sizeof name;
-  if (!error && getsockname(fd, (struct sockaddr *)&name, &length))
-    error = -errno;
-  close(fd);
-  return error ? error : mr_datagram_address((struct sockaddr *)&name, out);
 }

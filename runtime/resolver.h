@@ -74,7 +74,4 @@ typedef struct mr_file_stamp {
 } mr_file_stamp;
 MR_API int mr_file_stamp_get(const char *path, mr_file_stamp *out);
 
-/* The address that a packet to this one would leave from, by the routes of now. Sends nothing. Result: 0 or negative errno. */
-MR_API int mr_address_source(const mr_address *to, mr_address *out);
-
 #endif

@@ -10,6 +10,7 @@ local M = {}
 
 local LABEL_MAX, NAME_MAX = 63, 255
 local POINTER_MAX = 16383
+local JUMPS_MAX = 127 -- pointers in one name: it has no more labels that could follow them
 
 -- A byte of a label as presentation form has it.
 local shown = {}
@@ -31,6 +32,7 @@ function M.read(reader)
   local at, limit = reader.at, reader.limit
   local labels, count, length = {}, 0, 1
   local start = at -- of the part that is being read: pointers lead to before it
+  local jumps = 0
   local behind -- where the reader goes on, once a pointer has been followed
   while true do
     if at >= limit then return nil, "it ends in a name" end
@@ -41,6 +43,8 @@ function M.read(reader)
       if at + 1 >= limit then return nil, "it ends in a compression pointer" end
       local to = lshift(band(size, 0x3f), 8) + reader:u8(at + 1)
       if to >= start then return nil, "a compression pointer doesn't point back" end
+      jumps = jumps + 1
+      if jumps > JUMPS_MAX then return nil, "a name has more pointers than it can have labels" end
       behind = behind or at + 2
       at, start = to, to
     elseif kind ~= 0 then

@@ -80,7 +80,7 @@ function M.parse_resolv_conf(text)
   for line in text:gmatch("[^\n]+") do
     local words = words_of(line, "^%s*[#;].*")
     if words[1] == "nameserver" then
-      local server = words[2] and not words[2]:find("[%]]") and M.parse_server(words[2])
+      local server = words[2] and M.parse_server(words[2]) -- with a port, too, as c-ares reads it
       if server and #configuration.servers < SERVERS_MAX then
         configuration.servers[#configuration.servers + 1] = server
       end
