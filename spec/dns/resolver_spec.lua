@@ -469,7 +469,7 @@ describe("a resolver", function()
 
   it("leaves nothing behind", function()
     local function descriptors()
-      return #select(2, process.run("ls /proc/" .. (select(2, process.run("echo $PPID"))):match("%d+") .. "/fd")) 
+      return #select(2, process.run("ls /proc/" .. (select(2, process.run("echo $PPID"))):match("%d+") .. "/fd"))
     end
     collectgarbage()
     moonring.sleep(0.02)
@@ -521,7 +521,8 @@ describe("a resolver", function()
       assert.equal("argument", failure.code)
     end
     local resolver = dns.resolver { servers = { "127.0.0.1:9" } }
-    for _, call in ipairs { { "resolve" }, { "resolve", 5 }, { "resolve", "x", { family = 5 } }, { "resolve", "x", { port = -1 } },
+    for _, call in ipairs { { "resolve" }, { "resolve", 5 }, { "resolve", "x", { family = 5 } },
+      { "resolve", "x", { port = -1 } },
       { "query", "x", "NOSUCH" }, { "query" }, { "reverse", "name" }, { "reverse" } } do
       local ok, failure = pcall(resolver[call[1]], resolver, unpack(call, 2))
       assert.is_false(ok)

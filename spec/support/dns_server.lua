@@ -53,7 +53,9 @@ function M.start(scope, handler)
   server.socket, server.address = scope:own(socket), "127.0.0.1:" .. socket.port
   local tasks = started[scope] or {}
   started[scope] = tasks
-  tasks[#tasks + 1] = scope:spawn(net.serve, listener, function(connection) serve_tcp(server, connection) end):named "dns over tcp"
+  tasks[#tasks + 1] = scope:spawn(net.serve, listener, function(connection)
+    serve_tcp(server, connection)
+  end):named "dns over tcp"
   tasks[#tasks + 1] = scope:spawn(function()
     for datagram, from in socket:datagrams() do
       local query = assert(codec.decode(datagram))
