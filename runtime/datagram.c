@@ -9,7 +9,6 @@
 
 #include <errno.h>
 #include <linux/sock_diag.h>
-#include <net/if.h>
 #include <netinet/in.h>
 #include <string.h>
 #include <unistd.h>
@@ -43,27 +42,23 @@ static int options_set(int fd, int family, const mr_datagram_options *options) {
   return error;
 }
 
-socklen_t mr_datagram_name(int family, const mr_address *address, struct sockaddr_storage *out) {
-  socklen_t length = mr_address_to_socket(address, (struct sockaddr_in6 *)out);
+socklen_t mr_datagram_name(int family, const mr_address *address, mr_socket_name *out) {
+  socklen_t length = mr_address_to_socket(address, out);
   if (!length || address->family == family)
     return length;
   if (address->family != AF_INET || family != AF_INET6)
     return 0;
-  struct sockaddr_in6 *mapped = (struct sockaddr_in6 *)out;
-  *mapped = (struct sockaddr_in6){.sin6_family = AF_INET6, .sin6_port = htons((uint16_t)address->port)};
-  mapped->sin6_addr.s6_addr[10] = mapped->sin6_addr.s6_addr[11] = 0xff;
-  memcpy(&mapped->sin6_addr.s6_addr[12], address->bytes, 4);
-  return sizeof *mapped;
+  out->ipv6 = (struct sockaddr_in6){.sin6_family = AF_INET6, .sin6_port = htons((uint16_t)address->port)};
+  out->ipv6.sin6_addr.s6_addr[10] = out->ipv6.sin6_addr.s6_addr[11] = 0xff;
+  memcpy(&out->ipv6.sin6_addr.s6_addr[12], address->bytes, 4);
+  return sizeof out->ipv6;
 }
 
-int mr_datagram_address(const struct sockaddr *name, mr_address *out) {
-  int error = mr_address_from_socket(name, out);
-  if (!error && name->sa_family == AF_INET6) {
-    const struct sockaddr_in6 *from = (const struct sockaddr_in6 *)name;
-    if (IN6_IS_ADDR_V4MAPPED(&from->sin6_addr)) {
-      *out = (mr_address){.family = AF_INET, .port = ntohs(from->sin6_port)};
-      memcpy(out->bytes, &from->sin6_addr.s6_addr[12], 4);
-    }
+int mr_datagram_address(const mr_socket_name *name, socklen_t length, mr_address *out) {
+  int error = mr_address_from_socket(name, length, out);
+  if (!error && name->any.sa_family == AF_INET6 && IN6_IS_ADDR_V4MAPPED(&name->ipv6.sin6_addr)) {
+    *out = (mr_address){.family = AF_INET, .port = ntohs(name->ipv6.sin6_port)};
+    memcpy(out->bytes, &name->ipv6.sin6_addr.s6_addr[12], 4);
   }
   return error;
 }
@@ -71,11 +66,11 @@ int mr_datagram_address(const struct sockaddr *name, mr_address *out) {
 typedef int (*name_setter)(int, const struct sockaddr *, socklen_t);
 
 static int name_set(int fd, int family, const mr_address *address, name_setter set) {
-  struct sockaddr_storage name;
+  mr_socket_name name;
   socklen_t length = mr_datagram_name(family, address, &name);
   if (!length)
     return -EAFNOSUPPORT;
-  return set(fd, (struct sockaddr *)&name, length) ? -errno : 0;
+  return set(fd, &name.any, length) ? -errno : 0;
 }
 
 /* A socket, bound and connected as wanted, or negative errno. */
@@ -100,7 +95,7 @@ int mr_datagram_open(mr_loop *loop, int family, const mr_address *local, const m
                      const mr_datagram_options *options) {
   uint32_t max_bytes = options->max_bytes ? options->max_bytes : DATAGRAM_MAX_BYTES;
   uint32_t queue = options->queue ? options->queue : DATAGRAM_QUEUE;
-  if (max_bytes > DATAGRAM_MAX_BYTES || (family != AF_INET && family != AF_INET6))
+  if (max_bytes > DATAGRAM_MAX_BYTES || (family != AF_INET && family != AF_INET6 && family != AF_UNIX))
     return -EINVAL;
   int ring = mr_datagram_ring_open(loop, max_bytes);
   if (ring < 0)
@@ -116,11 +111,19 @@ int mr_datagram_open(mr_loop *loop, int family, const mr_address *local, const m
   datagram->fd = fd;
   datagram->family = family;
   datagram->connected = remote != NULL;
+  datagram->room_timer = -1;
   datagram->ring = ring;
   datagram->max_bytes = max_bytes;
   datagram->queue_max = queue;
   datagram->queue_low = queue / 4;
-  datagram->message.msg_namelen = family == AF_INET ? sizeof(struct sockaddr_in) : sizeof(struct sockaddr_in6);
+  datagram->message.msg_namelen = family == AF_INET    ? sizeof(struct sockaddr_in)
+                                  : family == AF_INET6 ? sizeof(struct sockaddr_in6)
+                                                       : sizeof(struct sockaddr_un);
+  int error = local ? mr_bound_file_note(local, 0, &datagram->file) : 0;
+  if (error) {
+    mr_datagram_close(loop, datagram->slot.number);
+    return error;
+  }
   return datagram->slot.number;
 }
 
@@ -138,12 +141,15 @@ void mr_datagram_close(mr_loop *loop, int slot) {
   if (datagram->fd < 0)
     return;
   datagram->read_wanted = datagram->write_wanted = 0;
+  datagram->owed++; /* until all of this is done */
   mr_datagram_receive_stop(loop, datagram);
-  mr_datagram_sends_cancel(loop, datagram);
+  mr_datagram_sends_stop(loop, datagram);
   /* Behind the sends of this turn, which end with their submission. */
   if (mr_uring_close_quietly(loop->ring, datagram->fd, 0))
     close(datagram->fd);
   datagram->fd = -1;
+  mr_bound_file_remove(&datagram->file);
+  datagram->owed--;
   mr_datagram_settle(loop, datagram);
 }
 
@@ -178,11 +184,11 @@ void mr_datagram_guard_release(mr_guard *guard) {
 typedef int (*name_getter)(int, struct sockaddr *restrict, socklen_t *restrict);
 
 static int name_of(const mr_loop *loop, int slot, name_getter get, mr_address *out) {
-  struct sockaddr_storage name;
+  mr_socket_name name;
   socklen_t length = sizeof name;
-  if (get(datagram_at(loop, slot)->fd, (struct sockaddr *)&name, &length))
+  if (get(datagram_at(loop, slot)->fd, &name.any, &length))
     return -errno;
-  return mr_datagram_address((struct sockaddr *)&name, out);
+  return mr_datagram_address(&name, length, out);
 }
 
 int mr_datagram_local(mr_loop *loop, int slot, mr_address *out) {
@@ -196,6 +202,8 @@ int mr_datagram_peer(mr_loop *loop, int slot, mr_address *out) {
 int mr_datagram_set(mr_loop *loop, int slot, mr_datagram_option option, int value) {
   const mr_datagram *datagram = datagram_at(loop, slot);
   int fd = datagram->fd, is_ipv6 = datagram->family == AF_INET6;
+  if (datagram->family == AF_UNIX)
+    return -EOPNOTSUPP;
   switch (option) {
   case MR_DATAGRAM_BROADCAST:
     return option_set(fd, SOL_SOCKET, SO_BROADCAST, value);
@@ -219,8 +227,11 @@ int mr_datagram_set(mr_loop *loop, int slot, mr_datagram_option option, int valu
 static int membership(const mr_loop *loop, int slot, const mr_address *group, uint32_t interface, int option) {
   const mr_datagram *datagram = datagram_at(loop, slot);
   struct group_req request = {.gr_interface = interface};
-  if (!mr_address_to_socket(group, (struct sockaddr_in6 *)&request.gr_group))
+  mr_socket_name name;
+  socklen_t length = mr_address_to_socket(group, &name);
+  if (!length || datagram->family == AF_UNIX)
     return -EAFNOSUPPORT;
+  memcpy(&request.gr_group, &name, length);
   int level = group->family == AF_INET6 ? IPPROTO_IPV6 : IPPROTO_IP;
   return setsockopt(datagram->fd, level, option, &request, sizeof request) ? -errno : 0;
 }
@@ -231,10 +242,6 @@ int mr_datagram_join(mr_loop *loop, int slot, const mr_address *group, uint32_t 
 
 int mr_datagram_leave(mr_loop *loop, int slot, const mr_address *group, uint32_t interface) {
   return membership(loop, slot, group, interface, MCAST_LEAVE_GROUP);
-}
-
-uint32_t mr_interface_index(const char *name) {
-  return if_nametoindex(name);
 }
 
 void mr_datagram_statistics_get(mr_loop *loop, int slot, mr_datagram_statistics *out) {
@@ -249,7 +256,7 @@ void mr_datagram_statistics_get(mr_loop *loop, int slot, mr_datagram_statistics 
 }
 
 int mr_address_source(const mr_address *to, mr_address *out) {
-  struct sockaddr_storage name;
+  mr_socket_name name;
   mr_address target = *to;
   if (!target.port)
     target.port = 53; /* any will do, but for 0 */
@@ -259,10 +266,10 @@ int mr_address_source(const mr_address *to, mr_address *out) {
   int fd = socket(to->family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
   if (fd < 0)
     return -errno;
-  int error = connect(fd, (struct sockaddr *)&name, length) ? -errno : 0;
+  int error = connect(fd, &name.any, length) ? -errno : 0;
   length = sizeof name;
-  if (!error && getsockname(fd, (struct sockaddr *)&name, &length))
+  if (!error && getsockname(fd, &name.any, &length))
     error = -errno;
   close(fd);
-  return error ? error : mr_datagram_address((struct sockaddr *)&name, out);
+  return error ? error : mr_datagram_address(&name, length, out);
 }

@@ -1,5 +1,5 @@
 /*
- * datagram.h - datagram sockets: UDP over IPv4 and IPv6.
+ * datagram.h - datagram sockets: UDP over IPv4 and IPv6, and Unix datagram sockets.
  *
  * A socket is known by its slot, like a connection. Sending hands a datagram to the kernel and doesn't wait; receiving begins
  * with the first mr_datagram_receive and goes on by itself, into a bounded queue.
@@ -23,8 +23,8 @@ enum {
 };
 
 /*
- * Opens a socket of the given family (AF_INET, AF_INET6), bound to `local` and connected to `remote` where those are not
- * NULL. Result: its slot, or negative errno.
+ * Opens a socket of the given family (AF_INET, AF_INET6, AF_UNIX), bound to `local` and connected to `remote` where those are not
+ * NULL. The file that binding to a path makes is removed with the close. Result: its slot, or negative errno.
  */
 MR_API int mr_datagram_open(mr_loop *loop, int family, const mr_address *local, const mr_address *remote,
                             const mr_datagram_options *options);
@@ -53,9 +53,6 @@ MR_API int mr_datagram_set(mr_loop *loop, int datagram, mr_datagram_option optio
 /* Joins or leaves a multicast group on an interface (0: the one that the routes choose). Result: 0 or negative errno. */
 MR_API int mr_datagram_join(mr_loop *loop, int datagram, const mr_address *group, uint32_t interface);
 MR_API int mr_datagram_leave(mr_loop *loop, int datagram, const mr_address *group, uint32_t interface);
-
-/* The index of an interface; 0 when there is none of that name. */
-MR_API uint32_t mr_interface_index(const char *name);
 
 /*
  * Takes the next datagram: *buffer lets go of what it held and becomes a cursor over its bytes, *from its sender's address (family

@@ -28,7 +28,10 @@ typedef struct mr_datagram {
   uint8_t receive_armed;
   uint8_t receive_parked; /* in the ring's list of those that found no buffer */
   uint8_t read_wanted, write_wanted;
-  struct mr_datagram_send *slow_first; /* sends that wait for room: until they have gone the later ones wait, too */
+  struct mr_datagram_send *waiting_first, *waiting_last; /* sends that wait for room */
+  uint8_t room_polled;
+  uint8_t is_ready;   /* in the loop's list of those whose waiting sends are to be tried */
+  int32_t room_timer; /* -1: none */
   int32_t receive_error, send_error;
   int32_t flying, write_mark;
   uint32_t max_bytes, queue_max, queue_low;
@@ -36,7 +39,8 @@ typedef struct mr_datagram {
   mr_queue input;  /* each piece is a receive buffer as the kernel has filled it: header, name, payload */
   int ring;        /* which of the loop's */
   struct msghdr message;
-  mr_datagram *next_parked;
+  mr_datagram *next_parked, *next_ready;
+  mr_bound_file *file; /* of a Unix socket that is bound to a path */
   mr_datagram_statistics statistics;
 } mr_datagram;
 
@@ -47,10 +51,9 @@ typedef struct mr_datagram_send {
   mr_iovec memory;
   const uint8_t *data;
   uint32_t length;
-  uint8_t quick; /* ends with its submission, and says nothing when it went well */
   socklen_t name_length;
-  struct sockaddr_storage name;
-  struct mr_datagram_send *previous, *next; /* in the loop's list of quick ones, or the socket's of the others */
+  mr_socket_name name;
+  struct mr_datagram_send *previous, *next; /* in the list of those in flight; next alone: in its socket's queue */
 } mr_datagram_send;
 
 /* Receive buffers of one size, lent to the kernel for all sockets that want that size. */
@@ -66,7 +69,8 @@ typedef struct mr_datagram_ring {
 typedef struct mr_datagrams {
   mr_slots sockets, sends;
   mr_datagram_ring rings[DATAGRAM_RINGS];
-  mr_datagram_send *quick_first;
+  mr_datagram_send *quick_first; /* in flight: they end with their submission, silently when it went well */
+  mr_datagram *ready;
   uint32_t quick_count;
   int awaited; /* something is to happen once a quick send has ended, so the submission must not wait */
   uint32_t parked;
@@ -74,8 +78,8 @@ typedef struct mr_datagrams {
 
 /* datagram.c */
 /* The name of an address on a socket of a family, which may be an IPv4 address on an IPv6 socket; 0: it has none. */
-socklen_t mr_datagram_name(int family, const mr_address *address, struct sockaddr_storage *out);
-int mr_datagram_address(const struct sockaddr *name, mr_address *out); /* and back */
+socklen_t mr_datagram_name(int family, const mr_address *address, mr_socket_name *out);
+int mr_datagram_address(const mr_socket_name *name, socklen_t length, mr_address *out); /* and back */
 void mr_datagram_settle(mr_loop *loop, mr_datagram *datagram); /* retires a closed socket that is owed nothing */
 void mr_datagrams_recycle(mr_loop *loop);
 void mr_datagrams_close(mr_loop *loop);   /* all of them; completions may be owed */
@@ -91,8 +95,11 @@ void mr_datagram_receive_complete(mr_loop *loop, const mr_completion *done);
 
 /* datagram_send.c */
 void mr_datagram_send_complete(mr_loop *loop, const mr_completion *done);
-void mr_datagram_sends_cancel(mr_loop *loop, const mr_datagram *datagram); /* those that wait for room */
-int mr_datagrams_awaited(const mr_loop *loop); /* whether the next submission must not wait */
-void mr_datagrams_settle(mr_loop *loop);       /* as mr_output_settle: the other quick sends went well */
+void mr_datagram_room(mr_loop *loop, int32_t slot); /* there may be room for what waits */
+void mr_datagram_room_complete(mr_loop *loop, const mr_completion *done);
+void mr_datagrams_send_waiting(mr_loop *loop);                     /* before each submission */
+void mr_datagram_sends_stop(mr_loop *loop, mr_datagram *datagram); /* drops what waits for room */
+int mr_datagrams_awaited(const mr_loop *loop);                     /* whether the next submission must not wait */
+void mr_datagrams_settle(mr_loop *loop); /* as mr_output_settle: the other quick sends went well */
 
 #endif

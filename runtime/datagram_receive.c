@@ -13,12 +13,13 @@
 #include "loop_internal.h"
 
 #include <errno.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
 enum {
   FIRST_GROUP = 1, /* of the ring's buffer groups: 0 is that of the streams */
-  NAME_ROOM_MAX = sizeof(struct sockaddr_storage),
+  NAME_ROOM_MAX = sizeof(mr_socket_name),
   HEADER_ALIGNMENT = 8,
   LARGE_BYTES = 16384,
   LARGE_COUNT = 32, /* buffers; what comes at once beyond that costs another receive, no datagram */
@@ -262,8 +263,8 @@ int mr_datagram_receive(mr_loop *loop, int slot, mr_buffer *buffer, mr_address *
   mr_uring_message message;
   mr_uring_message_parse(memory->data, memory->length, datagram->message.msg_namelen, &message);
   *from = (mr_address){0};
-  if (message.name_length)
-    mr_datagram_address(message.name, from);
+  if (message.name_length > offsetof(struct sockaddr_un, sun_path))
+    mr_datagram_address((const mr_socket_name *)message.name, message.name_length, from);
   datagram->input.bytes -= memory->capacity;
   datagram->queued--;
   mr_iovec payload = {0};

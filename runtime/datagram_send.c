@@ -1,63 +1,65 @@
 /*
  * datagram_send.c - sending datagrams.
  *
- * Each datagram is one operation with a record that holds its memory and its receiver's address until the completion. As with
- * streams it is first tried without waiting: such a send has ended when the submission returns and says nothing when it went
- * well. One that found no room is sent again and waits for it, and until it has gone the later ones wait behind it. All
- * that is sent between two turns leaves with one system call.
+ * Each datagram is one operation with a record that holds its memory and its receiver's address until it has ended. None waits in
+ * the kernel: it has ended when the submission returns, and says nothing when it went well. One that found no room comes back and
+ * stands in its socket's queue, with all that are sent after it, until a poll says that there is room. The kernel's own waiting is not
+ * used, because io_uring tries a send again with what is left of its bytes, and a Unix socket has taken them all when it
+ * finds that its receiver's queue is full: the datagram would arrive empty (seen on 6.18).
+ *
+ * All that is sent between two turns leaves with one system call.
  */
 #include "loop_internal.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <string.h>
 
 enum {
   IPV4_PAYLOAD_MAX = 65535 - 20 - 8, /* the headers are part of an IPv4 packet's length */
   IPV6_PAYLOAD_MAX = 65535 - 8,
+  RETRIES_AT_ONCE = 32,
 };
+/* How often a Unix socket's send to one of several receivers is tried again: a poll knows only of a connected one. */
+static const int64_t retry_delay_ns = 2000000;
 
 static mr_datagram *datagram_at(const mr_loop *loop, int32_t slot) {
   return mr_slots_at(&loop->datagrams.sockets, slot);
-}
-
-/* A send that doesn't wait stands in the loop's list, one that does in its socket's. */
-static mr_datagram_send **list_of(mr_loop *loop, const mr_datagram_send *send) {
-  return send->quick ? &loop->datagrams.quick_first : &send->datagram->slow_first;
-}
-
-static void list_add(mr_loop *loop, mr_datagram_send *send) {
-  mr_datagram_send **first = list_of(loop, send);
-  send->previous = NULL;
-  send->next = *first;
-  if (send->next)
-    send->next->previous = send;
-  *first = send;
-  loop->datagrams.quick_count += send->quick;
-}
-
-static void list_remove(mr_loop *loop, mr_datagram_send *send) {
-  if (send->previous)
-    send->previous->next = send->next;
-  else
-    *list_of(loop, send) = send->next;
-  if (send->next)
-    send->next->previous = send->previous;
-  loop->datagrams.quick_count -= send->quick;
 }
 
 static uint64_t send_user_data(const mr_datagram_send *send) {
   return user_data_make(OPERATION_DATAGRAM_SEND, send->slot.generation, send->slot.number);
 }
 
-static int submit(mr_loop *loop, mr_datagram_send *send, int quick) {
-  int error = mr_uring_send_to(loop->ring, send->datagram->fd, send->data, send->length, (struct sockaddr *)&send->name,
-                               send->name_length, quick, send_user_data(send));
+/* In flight -------------------------------------------------------------------------------------------------------*/
+
+static int submit(mr_loop *loop, mr_datagram_send *send) {
+  int error = mr_uring_send_to(loop->ring, send->datagram->fd, send->data, send->length, &send->name.any,
+                               send->name_length, send_user_data(send));
   if (error)
     return error;
-  send->quick = (uint8_t)quick;
-  list_add(loop, send);
+  mr_datagrams *datagrams = &loop->datagrams;
+  send->previous = NULL;
+  send->next = datagrams->quick_first;
+  if (send->next)
+    send->next->previous = send;
+  datagrams->quick_first = send;
+  datagrams->quick_count++;
   loop->statistics.sends++;
+  loop->statistics.operations++;
   return 0;
+}
+
+/* Takes a send that has ended out of the list of those in flight. */
+static void landed(mr_loop *loop, mr_datagram_send *send) {
+  if (send->previous)
+    send->previous->next = send->next;
+  else
+    loop->datagrams.quick_first = send->next;
+  if (send->next)
+    send->next->previous = send->previous;
+  loop->datagrams.quick_count--;
+  loop->statistics.operations--;
 }
 
 /* Lets go of a datagram that has gone out or failed. */
@@ -65,7 +67,6 @@ static void finish(mr_loop *loop, mr_datagram_send *send, int result) {
   mr_datagram *datagram = send->datagram;
   datagram->flying -= (int32_t)send->length + DATAGRAM_COST;
   datagram->owed--;
-  loop->statistics.operations--;
   if (result >= 0) {
     datagram->statistics.sent++;
     loop->statistics.bytes_sent += send->length;
@@ -83,23 +84,127 @@ static void finish(mr_loop *loop, mr_datagram_send *send, int result) {
   mr_datagram_settle(loop, datagram);
 }
 
+/* Waiting for room --------------------------------------------------------------------------------------------------*/
+
+static void queue_append(mr_datagram *datagram, mr_datagram_send *send) {
+  send->next = NULL;
+  if (datagram->waiting_last)
+    datagram->waiting_last->next = send;
+  else
+    datagram->waiting_first = send;
+  datagram->waiting_last = send;
+}
+
+static mr_datagram_send *queue_take(mr_datagram *datagram) {
+  mr_datagram_send *send = datagram->waiting_first;
+  datagram->waiting_first = send->next;
+  if (!send->next)
+    datagram->waiting_last = NULL;
+  return send;
+}
+
+static void queue_put_back(mr_datagram *datagram, mr_datagram_send *send) {
+  send->next = datagram->waiting_first;
+  datagram->waiting_first = send;
+  if (!send->next)
+    datagram->waiting_last = send;
+}
+
+static uint64_t room_user_data(const mr_datagram *datagram) {
+  return user_data_make(OPERATION_DATAGRAM_ROOM, datagram->slot.generation, datagram->slot.number);
+}
+
+/* Has mr_datagram_room called once when there may be room. */
+static void wait_for_room(mr_loop *loop, mr_datagram *datagram) {
+  if (datagram->room_polled || datagram->room_timer >= 0)
+    return;
+  if ((datagram->family != AF_UNIX || datagram->connected) &&
+      mr_uring_poll(loop->ring, datagram->fd, POLLOUT, room_user_data(datagram)) == 0) {
+    datagram->room_polled = 1;
+    datagram->owed++;
+    loop->statistics.operations++;
+    return;
+  }
+  datagram->room_timer = mr_timers_start(loop, retry_delay_ns, TIMER_DATAGRAM, datagram->slot.number);
+  if (datagram->room_timer < 0) /* no memory for that: with the next turn */
+    mr_datagram_room(loop, datagram->slot.number);
+}
+
+void mr_datagram_room(mr_loop *loop, int32_t slot) {
+  mr_datagram *datagram = datagram_at(loop, slot);
+  datagram->room_timer = -1;
+  if (datagram->fd < 0 || datagram->is_ready || !datagram->waiting_first)
+    return;
+  datagram->is_ready = 1;
+  datagram->owed++; /* the list's */
+  datagram->next_ready = loop->datagrams.ready;
+  loop->datagrams.ready = datagram;
+}
+
+void mr_datagram_room_complete(mr_loop *loop, const mr_completion *done) {
+  mr_datagram *datagram = datagram_at(loop, (int32_t)(uint32_t)done->user_data);
+  if (!generation_matches(done->user_data, datagram->slot.generation)) {
+    loop->statistics.stale++;
+    return;
+  }
+  datagram->room_polled = 0;
+  datagram->owed--;
+  loop->statistics.operations--;
+  mr_datagram_room(loop, datagram->slot.number);
+  mr_datagram_settle(loop, datagram);
+}
+
+/* Sends some of what waits: one at a time to Unix sockets, whose datagrams otherwise stay in order. */
+static void send_waiting(mr_loop *loop, mr_datagram *datagram) {
+  int count = datagram->family == AF_UNIX ? 1 : RETRIES_AT_ONCE;
+  while (datagram->fd >= 0 && datagram->waiting_first && count--) {
+    mr_datagram_send *send = queue_take(datagram);
+    if (submit(loop, send)) { /* no room in the submission queue: with the next turn */
+      queue_put_back(datagram, send);
+      break;
+    }
+  }
+}
+
+void mr_datagrams_send_waiting(mr_loop *loop) {
+  mr_datagram *datagram = loop->datagrams.ready;
+  loop->datagrams.ready = NULL;
+  while (datagram) {
+    mr_datagram *next = datagram->next_ready;
+    datagram->is_ready = 0;
+    datagram->owed--;
+    if (!datagram->room_polled && datagram->room_timer < 0) { /* none of the last ones was refused */
+      send_waiting(loop, datagram);
+      mr_datagram_room(loop, datagram->slot.number);
+    }
+    mr_datagram_settle(loop, datagram);
+    datagram = next;
+  }
+}
+
+/* What the kernel has said ------------------------------------------------------------------------------------------*/
+
 void mr_datagram_send_complete(mr_loop *loop, const mr_completion *done) {
   mr_datagram_send *send = mr_slots_at(&loop->datagrams.sends, (int32_t)(uint32_t)done->user_data);
   if (!generation_matches(done->user_data, send->slot.generation)) {
     loop->statistics.stale++;
     return;
   }
-  list_remove(loop, send);
-  int found_no_room = send->quick && done->result == -EAGAIN && send->datagram->fd >= 0;
-  if (!found_no_room || submit(loop, send, 0))
+  mr_datagram *datagram = send->datagram;
+  landed(loop, send);
+  if (done->result == -EAGAIN && datagram->fd >= 0) {
+    queue_append(datagram, send);
+    wait_for_room(loop, datagram);
+  } else {
     finish(loop, send, done->result);
+  }
 }
 
 void mr_datagrams_settle(mr_loop *loop) {
   loop->datagrams.awaited = 0;
   while (loop->datagrams.quick_first && loop->event_count < EVENTS_MAX) {
     mr_datagram_send *send = loop->datagrams.quick_first;
-    list_remove(loop, send);
+    landed(loop, send);
     finish(loop, send, (int)send->length);
   }
   if (loop->datagrams.quick_first) /* the array of events is full: with the next turn */
@@ -108,14 +213,22 @@ void mr_datagrams_settle(mr_loop *loop) {
 
 int mr_datagrams_awaited(const mr_loop *loop) {
   const mr_datagrams *datagrams = &loop->datagrams;
-  return datagrams->quick_count &&
-         (datagrams->awaited || loop->statistics.operations <= datagrams->quick_count + (loop->signal_fd >= 0));
+  return datagrams->ready ||
+         (datagrams->quick_count &&
+          (datagrams->awaited || loop->statistics.operations <= datagrams->quick_count + (loop->signal_fd >= 0)));
 }
 
-void mr_datagram_sends_cancel(mr_loop *loop, const mr_datagram *datagram) {
-  for (const mr_datagram_send *send = datagram->slow_first; send; send = send->next)
-    mr_uring_cancel_quietly(loop->ring, send_user_data(send), 0);
+void mr_datagram_sends_stop(mr_loop *loop, mr_datagram *datagram) {
+  if (datagram->room_polled)
+    mr_uring_cancel_quietly(loop->ring, room_user_data(datagram), 0);
+  if (datagram->room_timer >= 0)
+    mr_timers_stop(loop, datagram->room_timer);
+  datagram->room_timer = -1;
+  while (datagram->waiting_first)
+    finish(loop, queue_take(datagram), -ECANCELED);
 }
+
+/* Sending -----------------------------------------------------------------------------------------------------------*/
 
 /* Writes the receiver's address to `send`, or tells what is wrong with it. */
 static int receiver_set(const mr_datagram *datagram, const mr_address *to, mr_datagram_send *send) {
@@ -127,6 +240,11 @@ static int receiver_set(const mr_datagram *datagram, const mr_address *to, mr_da
   return send->name_length ? 0 : -EAFNOSUPPORT;
 }
 
+/* Unix sockets are bounded by their send buffer only, which the kernel knows. */
+static uint32_t longest(int family) {
+  return family == AF_INET ? IPV4_PAYLOAD_MAX : family == AF_INET6 ? IPV6_PAYLOAD_MAX : MR_SLAB_BYTES;
+}
+
 /* A record for a datagram to be sent. Result: 0, or negative errno as mr_datagram_send_bytes has them. */
 static int begin(mr_loop *loop, mr_datagram *datagram, const mr_address *to, uint32_t length, mr_datagram_send **out) {
   int error = datagram->connected ? datagram->send_error : 0;
@@ -134,7 +252,7 @@ static int begin(mr_loop *loop, mr_datagram *datagram, const mr_address *to, uin
     datagram->send_error = 0;
     return error;
   }
-  if (length > (datagram->family == AF_INET ? IPV4_PAYLOAD_MAX : IPV6_PAYLOAD_MAX))
+  if (length > longest(datagram->family))
     return -EMSGSIZE;
   mr_datagram_send *send = mr_slots_take(&loop->datagrams.sends, sizeof *send);
   if (!send)
@@ -153,14 +271,15 @@ static int begin(mr_loop *loop, mr_datagram *datagram, const mr_address *to, uin
 /* Hands a record that is complete to the kernel. */
 static int commit(mr_loop *loop, mr_datagram_send *send) {
   mr_datagram *datagram = send->datagram;
-  int error = submit(loop, send, datagram->slow_first == NULL);
+  int error = datagram->waiting_first ? 0 : submit(loop, send);
   if (error) {
     mr_iovec_drop(&send->memory);
     mr_slots_give(&loop->datagrams.sends, &send->slot);
     return error;
   }
+  if (datagram->waiting_first)
+    queue_append(datagram, send);
   datagram->owed++;
-  loop->statistics.operations++;
   datagram->flying += (int32_t)send->length + DATAGRAM_COST;
   return datagram->flying;
 }

@@ -124,6 +124,9 @@ static void complete(mr_loop *loop, const mr_completion *done) {
   case OPERATION_DATAGRAM_SEND:
     mr_datagram_send_complete(loop, done);
     break;
+  case OPERATION_DATAGRAM_ROOM:
+    mr_datagram_room_complete(loop, done);
+    break;
   case OPERATION_RESOLVER:
     mr_resolver_complete(loop, done);
     break;
@@ -156,6 +159,7 @@ static void completions_take(mr_loop *loop, int all_submitted) {
 static int step(mr_loop *loop, unsigned want, int64_t wait_ns) {
   mr_receive_prepare(loop);
   mr_datagrams_prepare(loop);
+  mr_datagrams_send_waiting(loop);
   mr_output_prepare(loop);
   mr_watch *watch = mr_watch_state();
   watch->turns++;
@@ -175,7 +179,8 @@ static int step(mr_loop *loop, unsigned want, int64_t wait_ns) {
 /* Whether nothing can ever happen: no operation is owed but that which waits for signals, and none will be prepared. */
 static int is_deserted(const mr_loop *loop) {
   return loop->statistics.operations == (uint64_t)(loop->signal_fd >= 0) && !loop->timers.count && !loop->dirty_first &&
-         !loop->quick_first && !loop->receive.parked_first && !loop->datagrams.parked && !loop->flushing;
+         !loop->quick_first && !loop->receive.parked_first && !loop->datagrams.parked && !loop->datagrams.ready &&
+         !loop->flushing;
 }
 
 static int64_t earlier(int64_t left, int64_t right) {

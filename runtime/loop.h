@@ -16,11 +16,12 @@ typedef struct mr_loop mr_loop;
 typedef enum mr_event_kind {
   MR_EVENT_NONE = 0,
   MR_EVENT_ACCEPTED, /* slot: the listener; result: slot of the new connection, or negative errno when it has failed for good */
-  MR_EVENT_CONNECTED,         /* slot: the connection; result: 0 or negative errno */
-  MR_EVENT_READABLE,          /* slot: a connection whose reader was told to wait */
-  MR_EVENT_WRITABLE,          /* slot: a connection whose writer was told to wait */
-  MR_EVENT_TIMER,             /* slot: a timer that has fired; the number is free with the next turn */
-  MR_EVENT_SIGNAL,            /* result: the signal's number */
+  MR_EVENT_CONNECTED, /* slot: the connection; result: 0 or negative errno */
+  MR_EVENT_READABLE,  /* slot: a connection whose reader was told to wait */
+  MR_EVENT_WRITABLE,  /* slot: a connection whose writer was told to wait */
+  MR_EVENT_TIMER,     /* slot: a timer that has fired; the number is free with the next turn */
+  MR_EVENT_SIGNAL,    /* result: the signal's number */
+  MR_EVENT_SHORTAGE, /* slot: a listener that can't accept for want of descriptors or memory, and tries again; result: errno */
   MR_EVENT_MEMORY,            /* anchors wait for mr_memory_anchors_released; result 1: memory is short, too: collect */
   MR_EVENT_DATAGRAM_READABLE, /* slot: a datagram socket whose reader was told to wait */
   MR_EVENT_DATAGRAM_WRITABLE, /* slot: a datagram socket whose writer was told to wait */
@@ -41,7 +42,7 @@ typedef struct mr_loop_options {
   uint32_t completion_entries;   /* default 16384 */
   uint32_t receive_buffers;      /* entries of the receive ring, a power of two; default 32 incremental, 512 plain */
   uint32_t receive_buffer_bytes; /* of each; default 65536 incremental, 4096 plain */
-  uint32_t receive_plain;        /* 1: no incremental buffers even where the kernel has them */
+  uint32_t receive_plain; /* 1: no incremental buffers even where the kernel has them; 2: no multishot reads, either */
 } mr_loop_options;
 
 /* Since the start of the loop unless they say otherwise. */
@@ -67,22 +68,6 @@ typedef struct mr_loop_statistics {
   uint64_t incremental;        /* 1: receive buffers are filled bit by bit, 0: one receive each */
   mr_memory_statistics memory;
 } mr_loop_statistics;
-
-/* A socket address. Family is AF_INET or AF_INET6, port in host order, IPv4 in the first four bytes. */
-typedef struct mr_address {
-  int32_t family;
-  int32_t port;
-  uint32_t scope; /* IPv6 zone index */
-  uint8_t bytes[16];
-} mr_address;
-
-/* Reads a numeric IPv4 or IPv6 address (with an optional %zone). Result: 0 or -EINVAL. */
-MR_API int mr_address_parse(const char *text, int32_t port, mr_address *out);
-
-enum { MR_ADDRESS_TEXT_BYTES = 64 };
-
-/* Writes the address without its port, NUL-terminated, into MR_ADDRESS_TEXT_BYTES bytes. Result: 0 or -EINVAL. */
-MR_API int mr_address_format(const mr_address *address, char *text);
 
 /*
  * Makes a loop on the calling thread. options may be NULL. Result: 0 and *loop, or negative errno; mr_loop_explain says
@@ -146,19 +131,67 @@ MR_API int mr_timer_stop(mr_loop *loop, int timer);
  * loop. Result: 0 or negative errno. */
 MR_API int mr_signal_watch(mr_loop *loop, int signal_number);
 
+/*
+ * Lets a write to a pipe that nobody reads fail with EPIPE instead of ending the process, unless the process has its own mind about
+ * SIGPIPE. By a handler that does nothing, because an ignored signal would stay ignored in the programs that it starts.
+ */
+MR_API void mr_signal_survive_pipe(void);
+
 /* Ends the process as the signal does by default, so that its parent sees what ended it. Returns only when it doesn't. */
 MR_API void mr_signal_die(int signal_number);
 
-enum { MR_LISTEN_REUSE_PORT = 1, MR_LISTEN_IPV6_ONLY = 2 };
+enum {
+  MR_LISTEN_UNLINK_STALE = 1,     /* removes a Unix socket's file at which nobody listens */
+  MR_LISTEN_TAKE_DESCRIPTORS = 2, /* what it accepts receives descriptors */
+};
 
-/* Binds and listens; accepting starts at once. backlog 0 stands for 4096. Result: the slot, or negative errno. */
-MR_API int mr_listener_open(mr_loop *loop, const mr_address *address, int backlog, uint32_t flags);
+/* How to listen; zero in a field stands for its default. */
+typedef struct mr_listen {
+  int32_t backlog; /* default 4096 */
+  uint32_t flags;
+  uint32_t mode; /* of a Unix socket's file; default: as umask has it */
+  int32_t option_count;
+  mr_option *options; /* on top of reuse_address, nodelay and both families on "::" */
+} mr_listen;
+
+/*
+ * Binds and listens; accepting starts at once. how: NULL for the defaults. A Unix socket's file is removed when the listener is
+ * closed. Result: the slot, or negative errno.
+ */
+MR_API int mr_listener_open(mr_loop *loop, const mr_address *address, const mr_listen *how);
 MR_API int mr_listener_address(mr_loop *loop, int listener, mr_address *out);
 /* Stops accepting and closes the socket. Events of it that are already in the array are void. */
 MR_API void mr_listener_close(mr_loop *loop, int listener);
 
-/* Starts connecting. MR_EVENT_CONNECTED tells the end. Result: the connection's slot, or negative errno. */
-MR_API int mr_connection_connect(mr_loop *loop, const mr_address *address);
+MR_API int mr_listener_option_set(mr_loop *loop, int listener, int option, int32_t value);
+MR_API int mr_listener_option_get(mr_loop *loop, int listener, int option, int32_t *value);
+
+/* How to connect. */
+typedef struct mr_connect {
+  const mr_address *source;  /* to bind to; NULL: any */
+  int32_t takes_descriptors; /* 1: receives them */
+  int32_t option_count;
+  mr_option *options;
+} mr_connect;
+
+/*
+ * Starts connecting. MR_EVENT_CONNECTED tells the end. how: NULL for the defaults. Result: the connection's slot, or negative
+ * errno.
+ */
+MR_API int mr_connection_connect(mr_loop *loop, const mr_address *address, const mr_connect *how);
+
+enum {
+  MR_STREAM_KEEP = 1,             /* close leaves the descriptor open: it is somebody else's */
+  MR_STREAM_TAKE_DESCRIPTORS = 2, /* a Unix socket's: those beside its bytes are received */
+};
+
+/*
+ * Makes a connection of an open descriptor: a stream socket, a pipe, a FIFO, a terminal, a device, a file at its position. Reading
+ * starts at once where it may be read. Its O_NONBLOCK is not touched. Result: the slot, whose close closes the
+ * descriptor; negative errno, and it stays the caller's: -EBADF, -EISDIR, -EPROTOTYPE for another kind of socket, -EINVAL for
+ * a listening one, -ENOMEM.
+ */
+MR_API int mr_stream_open(mr_loop *loop, int fd, uint32_t flags);
 
 /*
  * Takes the next received bytes: *buffer lets go of what it held and becomes a cursor over them (position 0, limit = capacity =
@@ -208,7 +241,10 @@ MR_API double mr_connection_commit(mr_loop *loop, int connection, uint32_t used)
  */
 MR_API int mr_connection_drain(mr_loop *loop, int connection, uint32_t mark);
 
-/* Ends the sending half once the queue has gone out (shutdown(2) with SHUT_WR). Result: 0 or negative errno. */
+/*
+ * Ends the sending half once the queue has gone out: shutdown(2) with SHUT_WR, or the descriptor's close where it was opened for
+ * writing only. Result: 0 or negative errno; -EOPNOTSUPP for what is neither.
+ */
 MR_API int mr_connection_shutdown(mr_loop *loop, int connection);
 
 /*
@@ -234,5 +270,52 @@ MR_API void mr_guard_release(mr_guard *guard);
 
 MR_API int mr_connection_peer(mr_loop *loop, int connection, mr_address *out);
 MR_API int mr_connection_local(mr_loop *loop, int connection, mr_address *out);
+MR_API int mr_connection_option_set(mr_loop *loop, int connection, int option, int32_t value);
+MR_API int mr_connection_option_get(mr_loop *loop, int connection, int option, int32_t *value);
+
+/* Bytes, since the connection came about and now. */
+typedef struct mr_connection_statistics {
+  double received; /* from the kernel */
+  double sent;     /* to the kernel */
+  double queued;   /* written, not yet sent */
+  double unread;   /* received, not yet read */
+} mr_connection_statistics;
+
+MR_API void mr_connection_statistics_get(mr_loop *loop, int connection, mr_connection_statistics *out);
+
+/* Sets the unread bytes at which receiving stops, and at which it goes on. */
+enum { MR_READ_HIGH = 262144, MR_READ_LOW = 65536 };
+MR_API void mr_connection_read_marks(mr_loop *loop, int connection, uint32_t high, uint32_t low);
+
+/* Who has connected, or listened: of a Unix socket, as of that moment. -EOPNOTSUPP for others. */
+typedef struct mr_credentials {
+  int32_t pid;
+  uint32_t uid, gid;
+} mr_credentials;
+
+MR_API int mr_connection_credentials(mr_loop *loop, int connection, mr_credentials *out);
+
+/*
+ * Sends a duplicate of a descriptor over a Unix socket, together with at least one byte. Result: 0; -EBADF, -EMFILE;
+ * -EOPNOTSUPP for another kind of socket; -ETOOMANYREFS while 64 of them are queued; as mr_connection_write_bytes.
+ */
+MR_API int mr_connection_send_descriptor(mr_loop *loop, int connection, int fd, const uint8_t *data, uint32_t length);
+
+/*
+ * The next descriptor that was received, close-on-exec and the caller's. -EAGAIN, and MR_EVENT_READABLE comes when something has
+ * arrived; -EMFILE once when some were lost for want of room; -ENODATA at the end of the stream; -ENOBUFS while receiving has stopped
+ * because bytes lie unread; -EOPNOTSUPP when the connection doesn't receive them; the stream's error.
+ */
+MR_API int mr_connection_take_descriptor(mr_loop *loop, int connection);
+
+/* A descriptor that Lua holds; the finalizer closes it. number -1: none. */
+typedef struct mr_descriptor {
+  int32_t number;
+} mr_descriptor;
+
+MR_API void mr_descriptor_release(mr_descriptor *descriptor);
+
+/* How many descriptors the process may have open (RLIMIT_NOFILE). */
+MR_API double mr_descriptor_limit(void);
 
 #endif

@@ -13,6 +13,8 @@
 #include "uring.h"
 
 #include <netinet/in.h>
+#include <sys/types.h>
+#include <sys/un.h>
 
 enum {
   EVENTS_MAX = 1024,
@@ -21,8 +23,7 @@ enum {
   EVENTS_PER_COMPLETION = 2,
   SEND_IOVECS_MAX = 64, /* pieces in one send */
   MESSAGES_MAX = 64,    /* gathered sends prepared between two submissions */
-  INPUT_HIGH = 262144,  /* unread bytes of a connection at which receiving stops */
-  INPUT_LOW = 65536,    /* and at which it goes on */
+  RECEIVE_GROUP = 0,    /* the receive ring's number */
   SLOTS_PER_BLOCK = 256,
   BLOCKS_MAX = 8192, /* 2 million slots: more descriptors than a process can have by default */
 };
@@ -37,6 +38,7 @@ typedef enum mr_operation {
   OPERATION_SIGNAL,
   OPERATION_DATAGRAM_RECEIVE,
   OPERATION_DATAGRAM_SEND,
+  OPERATION_DATAGRAM_ROOM,
   OPERATION_RESOLVER,
 } mr_operation;
 
@@ -59,6 +61,26 @@ typedef enum mr_connection_state {
   CONNECTION_CLOSED,   /* the descriptor is given back, completions may be owed */
 } mr_connection_state;
 
+typedef union mr_socket_name {
+  struct sockaddr any;
+  struct sockaddr_in ipv4;
+  struct sockaddr_in6 ipv6;
+  struct sockaddr_un local;
+} mr_socket_name;
+
+typedef struct mr_passing mr_passing; /* passing.c */
+
+/* How a stream that is no ordinary socket is read and written, see stream.c. */
+typedef struct mr_stream {
+  uint8_t is_file;                     /* read and write instead of receive and send */
+  uint8_t multishot;                   /* its read is one */
+  uint8_t polls_input, polls_output;   /* the last try found it not ready: the next operation waits for that */
+  uint8_t input_polled, output_polled; /* and is in flight */
+  uint32_t read_bytes;
+  mr_iovec memory;     /* what a read in flight fills */
+  mr_passing *passing; /* of a Unix socket: the descriptors beside its bytes */
+} mr_stream;
+
 typedef struct mr_connection {
   int32_t slot;
   uint32_t generation;
@@ -74,25 +96,40 @@ typedef struct mr_connection {
   uint8_t dirty;                     /* in the loop's list of those with something to send */
   uint8_t read_wanted, write_wanted; /* a waiter wants the event */
   uint8_t shutdown_wanted, shut_down;
+  uint8_t read_only, write_only; /* as its descriptor was opened */
+  uint8_t kept;                  /* the descriptor is its owner's to close */
+  uint8_t fast_open;             /* may not have sent its SYN yet: that goes out with the first bytes */
   uint32_t owed;
   uint32_t write_mark; /* bytes queued at which the waiting writer goes on */
   int32_t receive_error, send_error;
   int32_t linger_timer; /* -1: none */
+  mr_stream *stream;    /* NULL: an ordinary socket */
   mr_queue input, output;
   mr_iovec reserved;       /* what mr_connection_reserve has given out, empty when that is room behind the last piece */
   uint32_t reserved_bytes; /* how much of it was asked for */
   struct mr_connection *next; /* free or retired */
   struct mr_connection *next_dirty, *next_parked, *next_quick;
   uint64_t sending_bytes;
-  struct sockaddr_in6 peer; /* large enough for IPv4 too; must live until connect is submitted */
+  uint64_t received, sent;
+  uint32_t read_high, read_low; /* unread bytes at which receiving stops and goes on */
+  mr_socket_name *target;       /* while it connects: must live until that is submitted */
 } mr_connection;
+
+/* A Unix socket's file, known again by its inode. */
+typedef struct mr_bound_file {
+  dev_t device;
+  ino_t inode;
+  char path[MR_ADDRESS_PATH_BYTES];
+} mr_bound_file;
 
 typedef struct mr_listener {
   int32_t slot;
   uint32_t generation;
   int fd; /* -1: free or closed */
   uint32_t owed;
-  int32_t retry_timer; /* -1: none */
+  uint8_t takes_descriptors; /* as what it accepts does */
+  int32_t retry_timer;       /* -1: none */
+  mr_bound_file *file;       /* of a Unix socket */
   struct mr_listener *next_free;
 } mr_listener;
 
@@ -103,6 +140,7 @@ typedef enum mr_timer_use {
   TIMER_LINGER,
   TIMER_ACCEPT,
   TIMER_RESOLVER,
+  TIMER_DATAGRAM,
 } mr_timer_use;
 
 typedef struct mr_timer {
@@ -131,6 +169,7 @@ typedef struct mr_receive_ring {
   uint32_t missing;      /* entries that no memory was found for */
   int incremental;
   int changed; /* entries were added since the last publishing */
+  int starved; /* a stream found no memory for its read */
   mr_connection *parked_first, *parked_last;
 } mr_receive_ring;
 
@@ -208,11 +247,23 @@ int mr_receive_starving(const mr_loop *loop); /* whether receivers wait for memo
 /* Books the buffer that was used, then tells the connection; NULL when it is not the one that asked any more. */
 void mr_receive_complete(mr_loop *loop, mr_connection *connection, const mr_completion *done);
 
+/* stream.c: what receive.c and output.c do otherwise for connections that have a stream */
+int mr_stream_receive(mr_loop *loop, mr_connection *connection, uint64_t user_data);
+/* The result as of a receive; bytes that came into the stream's own memory become *slice. */
+int32_t mr_stream_received(mr_loop *loop, mr_connection *connection, int32_t result, mr_iovec *slice);
+int mr_stream_sends(const mr_stream *stream); /* whether its next send is not an ordinary one */
+int mr_stream_send(mr_loop *loop, mr_connection *connection, uint64_t user_data);
+int64_t mr_stream_sent(mr_connection *connection, int64_t result);
+int mr_stream_shutdown(mr_loop *loop, mr_connection *connection);
+void mr_stream_free(mr_connection *connection);
+
 /* output.c */
 mr_piece *mr_piece_take(mr_loop *loop);
 void mr_queue_drop_first(mr_loop *loop, mr_queue *queue);
 void mr_queue_clear(mr_loop *loop, mr_queue *queue);
 int mr_queue_append(mr_loop *loop, mr_queue *queue, mr_iovec *iovec); /* takes the reference, also on failure */
+/* The first pieces as a message, which stays where it is until it is submitted; counted in sending_bytes. NULL: no room. */
+mr_message *mr_output_gather(mr_loop *loop, mr_connection *connection);
 void mr_output_prepare(
     mr_loop *loop); /* before each submission: one send for each connection that has something to send */
 void mr_output_complete(mr_loop *loop, mr_connection *connection, int64_t result);
@@ -220,8 +271,11 @@ void mr_output_settle(
     mr_loop *loop); /* once all completions of a submission are taken: its other quick sends went well */
 
 /* connection.c */
-int mr_connection_accepted(mr_loop *loop, int fd); /* slot of a new open connection, or negative errno with fd closed */
+mr_connection *mr_connection_take(mr_loop *loop, int fd, mr_connection_state state, int *error); /* NULL: *error */
+int mr_connection_accepted(mr_loop *loop, int fd,
+                           int takes_descriptors); /* slot of a new open connection, or negative errno with fd closed */
 void mr_connection_connected(mr_loop *loop, mr_connection *connection, int32_t result);
+void mr_connection_opened(mr_loop *loop, mr_connection *connection);
 void mr_connection_finish(mr_loop *loop, mr_connection *connection); /* gives the descriptor back, whatever is queued */
 void mr_connection_settle(mr_loop *loop,
                           mr_connection *connection); /* retires the slot when nothing is owed any more */
@@ -235,8 +289,28 @@ void mr_listener_complete(mr_loop *loop, mr_listener *listener, const mr_complet
 void mr_listeners_destroy(mr_loop *loop);
 
 /* address.c */
-socklen_t mr_address_to_socket(const mr_address *address, struct sockaddr_in6 *out); /* 0: unknown family */
-int mr_address_from_socket(const struct sockaddr *socket, mr_address *out);
+socklen_t mr_address_to_socket(const mr_address *address, mr_socket_name *out); /* 0: unknown family */
+int mr_address_from_socket(const mr_socket_name *name, socklen_t length, mr_address *out);
+
+/* option.c: `connects` tells a socket that connects from one that listens */
+int mr_option_set(int fd, int option, int32_t value, int connects);
+int mr_option_get(int fd, int option, int32_t *value, int connects);
+int mr_options_set(int fd, mr_option *options, int count, int connects); /* stops at the first that fails */
+
+/* bind.c */
+int mr_bound_open(const mr_address *address, const mr_listen *how, mr_bound_file **file); /* a listening descriptor */
+/* Notes the file that binding to a path has made, so that no other is removed; for other addresses *file is NULL. */
+int mr_bound_file_note(const mr_address *address, uint32_t mode, mr_bound_file **file);
+void mr_bound_file_remove(mr_bound_file **file);
+
+/* passing.c */
+int mr_passing_receive_enable(mr_connection *connection); /* before its first receive, which would drop them */
+int mr_passing_receive(mr_loop *loop, mr_connection *connection, uint64_t user_data);
+void mr_passing_received(mr_connection *connection, int32_t result);
+int mr_passing_sends(const mr_passing *passing); /* whether the next sends are its own */
+int mr_passing_send(mr_loop *loop, mr_connection *connection, uint64_t user_data);
+void mr_passing_sent(mr_connection *connection, int64_t result);
+void mr_passing_free(mr_passing *passing);
 
 /* signal.c */
 void mr_signal_complete(mr_loop *loop);

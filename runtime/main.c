@@ -12,6 +12,7 @@
 #include <stdlib.h>
 
 #include "modules.h"
+#include "moonring.h"
 
 /* package.preload's loader for all embedded modules; the upvalue tells which. */
 static int load_module(lua_State *L) {
@@ -76,6 +77,7 @@ static int run(lua_State *L) {
 }
 
 int main(int argc, char **argv) {
+  mr_signal_survive_pipe();
   lua_State *L = luaL_newstate();
   if (!L) {
     fputs("moonring: no memory for a Lua state\n", stderr);

@@ -43,6 +43,8 @@ MR_API const char *mr_error_text(int error);
 
 #include "scan.h"
 
+#include "address.h"
+
 #include "loop.h"
 
 #include "datagram.h"

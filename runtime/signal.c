@@ -87,6 +87,19 @@ void mr_signals_destroy(mr_loop *loop) {
   loop->signal_fd = -1;
 }
 
+static void survive(int number) {
+  (void)number;
+}
+
+void mr_signal_survive_pipe(void) {
+  struct sigaction action;
+  if (sigaction(SIGPIPE, NULL, &action) || (action.sa_flags & SA_SIGINFO) || action.sa_handler != SIG_DFL)
+    return;
+  action = (struct sigaction){.sa_handler = survive, .sa_flags = SA_RESTART};
+  sigemptyset(&action.sa_mask);
+  sigaction(SIGPIPE, &action, NULL);
+}
+
 void mr_signal_die(int number) {
   signal(number, SIG_DFL);
   raise(number);

@@ -8,6 +8,7 @@
 #include "uring.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -228,6 +229,13 @@ int mr_uring_receive(mr_uring *ring, int fd, uint16_t group, uint64_t user_data)
   });
 }
 
+int mr_uring_receive_message(mr_uring *ring, int fd, struct msghdr *message, uint16_t group, uint64_t user_data) {
+  SUBMIT(ring, user_data, IOSQE_BUFFER_SELECT, {
+    io_uring_prep_recvmsg(sqe, fd, message, MSG_CMSG_CLOEXEC);
+    sqe->buf_group = group;
+  });
+}
+
 /* The kernel posts a completion for a short or refused send even with CQE_SKIP_SUCCESS, because MSG_WAITALL makes it a failure. */
 static unsigned send_flags(int quick) {
   return MSG_NOSIGNAL | MSG_WAITALL | (quick ? MSG_DONTWAIT : 0);
@@ -244,9 +252,9 @@ int mr_uring_send_message(mr_uring *ring, int fd, const struct msghdr *message, 
 }
 
 int mr_uring_send_to(mr_uring *ring, int fd, const void *data, uint32_t length, const struct sockaddr *address,
-                     socklen_t address_length, int quick, uint64_t user_data) {
-  SUBMIT(ring, user_data, quick ? IOSQE_CQE_SKIP_SUCCESS : 0, {
-    io_uring_prep_send(sqe, fd, data, length, (int)(MSG_NOSIGNAL | (quick ? MSG_DONTWAIT : 0)));
+                     socklen_t address_length, uint64_t user_data) {
+  SUBMIT(ring, user_data, IOSQE_CQE_SKIP_SUCCESS, {
+    io_uring_prep_send(sqe, fd, data, length, MSG_NOSIGNAL | MSG_DONTWAIT);
     if (address_length)
       io_uring_prep_send_set_addr(sqe, address, (uint16_t)address_length);
   });
@@ -259,8 +267,8 @@ int mr_uring_receive_messages(mr_uring *ring, int fd, struct msghdr *message, ui
   });
 }
 
-int mr_uring_poll(mr_uring *ring, int fd, uint32_t events, uint64_t user_data) {
-  SUBMIT(ring, user_data, 0, io_uring_prep_poll_add(sqe, fd, events));
+int mr_uring_send_rights(mr_uring *ring, int fd, const struct msghdr *message, uint64_t user_data) {
+  SUBMIT(ring, user_data, 0, io_uring_prep_sendmsg(sqe, fd, message, MSG_NOSIGNAL));
 }
 
 int mr_uring_connect(mr_uring *ring, int fd, const struct sockaddr *address, socklen_t length, uint64_t user_data) {
@@ -269,6 +277,25 @@ int mr_uring_connect(mr_uring *ring, int fd, const struct sockaddr *address, soc
 
 int mr_uring_read(mr_uring *ring, int fd, void *data, uint32_t length, uint64_t user_data) {
   SUBMIT(ring, user_data, 0, io_uring_prep_read(sqe, fd, data, length, (uint64_t)-1));
+}
+
+int mr_uring_read_multishot(mr_uring *ring, int fd, uint16_t group, uint64_t user_data) {
+  SUBMIT(ring, user_data, IOSQE_BUFFER_SELECT, {
+    io_uring_prep_rw(MR_OP_READ_MULTISHOT, sqe, fd, NULL, 0, (uint64_t)-1);
+    sqe->buf_group = group;
+  });
+}
+
+int mr_uring_write(mr_uring *ring, int fd, const void *data, uint32_t length, uint64_t user_data) {
+  SUBMIT(ring, user_data, 0, io_uring_prep_write(sqe, fd, data, length, (uint64_t)-1));
+}
+
+int mr_uring_write_vector(mr_uring *ring, int fd, const struct iovec *parts, uint32_t count, uint64_t user_data) {
+  SUBMIT(ring, user_data, 0, io_uring_prep_writev(sqe, fd, parts, count, (uint64_t)-1));
+}
+
+int mr_uring_poll(mr_uring *ring, int fd, uint32_t events, uint64_t user_data) {
+  SUBMIT(ring, user_data, 0, io_uring_prep_poll_add(sqe, fd, events));
 }
 
 int mr_uring_close_quietly(mr_uring *ring, int fd, uint64_t user_data) {
@@ -358,49 +385,91 @@ static int preflight_next(mr_uring *ring, mr_completion *completion) {
   return 0;
 }
 
+enum { PREFLIGHT_BYTES = 64 };
+
+typedef int preparation(mr_uring *ring, int fd, uint16_t group, uint64_t user_data);
+
 /*
  * Two writes must land one behind the other in the same buffer, which stays in the ring; a third that fills it must say so, and
  * the receive must then end for want of buffers.
  */
-static int preflight(mr_uring *ring, mr_uring_buffers *buffers, const int pair[2]) {
-  enum { BYTES = 64 };
+static int preflight_incremental(mr_uring *ring, mr_uring_buffers *buffers, const int pair[2], preparation *prepare) {
+  enum { BYTES = PREFLIGHT_BYTES };
   static char memory[BYTES]; /* a trial that fails may leave its receive armed on it for a moment */
   mr_completion done;
   mr_uring_buffers_add(buffers, memory, BYTES, 0);
   mr_uring_buffers_publish(buffers);
-  if (send(pair[0], "ab", 2, 0) != 2 || mr_uring_receive(ring, pair[1], 0, 1))
+  if (write(pair[1], "ab", 2) != 2 || prepare(ring, pair[0], 0, 1))
     return 0;
   const uint32_t partial = MR_COMPLETION_MORE | MR_COMPLETION_BUFFER | MR_COMPLETION_BUFFER_MORE;
   if (!preflight_next(ring, &done) || done.result != 2 || done.flags != partial)
     return 0;
-  if (send(pair[0], "cde", 3, 0) != 3 || !preflight_next(ring, &done) || done.result != 3 || done.flags != partial)
+  if (write(pair[1], "cde", 3) != 3 || !preflight_next(ring, &done) || done.result != 3 || done.flags != partial)
     return 0;
   if (memcmp(memory, "abcde", 5) != 0)
     return 0;
   char rest[BYTES] = {0};
-  if (send(pair[0], rest, BYTES, 0) != BYTES || !preflight_next(ring, &done) || done.result != BYTES - 5 ||
+  if (write(pair[1], rest, BYTES) != BYTES || !preflight_next(ring, &done) || done.result != BYTES - 5 ||
       (done.flags & MR_COMPLETION_BUFFER_MORE))
     return 0;
   return preflight_next(ring, &done) && done.result == -ENOBUFS && done.flags == 0;
 }
 
-int mr_uring_incremental(void) {
-  static int known = -1; /* a race between threads finds the same answer twice */
-  if (known >= 0)
-    return known;
-  int pair[2], works = 0;
+/* The same where each buffer is used once: two writes, two buffers, and then none is left. */
+static int preflight_plain(mr_uring *ring, mr_uring_buffers *buffers, const int pair[2], preparation *prepare) {
+  static char memory[2][PREFLIGHT_BYTES];
+  mr_completion done;
+  for (uint16_t i = 0; i < 2; i++)
+    mr_uring_buffers_add(buffers, memory[i], PREFLIGHT_BYTES, i);
+  mr_uring_buffers_publish(buffers);
+  if (prepare(ring, pair[0], 0, 1))
+    return 0;
+  for (uint16_t i = 0; i < 2; i++)
+    if (write(pair[1], "ab", 2) != 2 || !preflight_next(ring, &done) || done.result != 2 || done.buffer != i ||
+        done.flags != (MR_COMPLETION_MORE | MR_COMPLETION_BUFFER) || memcmp(memory[i], "ab", 2) != 0)
+      return 0;
+  if (write(pair[1], "c", 1) != 1)
+    return 0;
+  return preflight_next(ring, &done) && done.result == -ENOBUFS && done.flags == 0;
+}
+
+/* Runs a trial on a ring of its own. pair: what is read from, and what is written to. */
+static int try_out(const int pair[2], preparation *prepare, int incremental) {
   mr_uring *ring;
   mr_uring_buffers *buffers;
+  int works = 0;
   if (mr_uring_open(8, 16, &ring))
     return 0;
-  if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) == 0) {
-    if (mr_uring_buffers_open(ring, 0, 1, 1, &buffers) == 0) {
-      works = preflight(ring, buffers, pair);
-      mr_uring_buffers_close(ring, buffers);
-    }
-    close(pair[0]);
-    close(pair[1]);
+  if (mr_uring_buffers_open(ring, 0, incremental ? 1 : 2, incremental, &buffers) == 0) {
+    works = (incremental ? preflight_incremental : preflight_plain)(ring, buffers, pair, prepare);
+    mr_uring_buffers_close(ring, buffers);
   }
   mr_uring_close(ring);
+  return works;
+}
+
+int mr_uring_incremental(void) {
+  static int known = -1; /* a race between threads finds the same answer twice */
+  int pair[2];
+  if (known >= 0)
+    return known;
+  if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair))
+    return 0;
+  int works = try_out(pair, mr_uring_receive, 1);
+  close(pair[0]);
+  close(pair[1]);
   return known = works;
+}
+
+int mr_uring_multishot_reads(int incremental) {
+  static int known[2] = {-1, -1};
+  int pair[2];
+  if (known[incremental] >= 0)
+    return known[incremental];
+  if (pipe2(pair, O_CLOEXEC))
+    return 0;
+  int works = try_out(pair, mr_uring_read_multishot, incremental);
+  close(pair[0]);
+  close(pair[1]);
+  return known[incremental] = works;
 }

@@ -53,22 +53,28 @@ unsigned mr_uring_reap(mr_uring *ring, mr_completion *out, unsigned count);
  * Preparing. Each queues one operation and submits first when the queue is full; 0, or -EAGAIN when even then there is no room
  * (the kernel wants completions to be taken first). "Quietly": without a completion when it succeeds.
  *
- * Sends send all of it or fail. A quick one doesn't wait for room in the socket: it has ended when the submission returns, posts no
+ * Sends send all of it or fail; writes may be short. A quick one doesn't wait for room in the socket: it has ended when the submission returns, posts no
  * completion when everything went out, and otherwise one with the bytes that did, or -EAGAIN.
  */
 int mr_uring_accept(mr_uring *ring, int fd, uint64_t user_data);                  /* multishot, close-on-exec */
 int mr_uring_receive(mr_uring *ring, int fd, uint16_t group, uint64_t user_data); /* multishot */
+int mr_uring_receive_message(mr_uring *ring, int fd, struct msghdr *message, uint16_t group, uint64_t user_data);
 int mr_uring_send(mr_uring *ring, int fd, const void *data, uint32_t length, int quick, uint64_t user_data);
 int mr_uring_send_message(mr_uring *ring, int fd, const struct msghdr *message, int quick, uint64_t user_data);
+/* Without the demand to send all, so that what goes beside the bytes is sent once. */
+int mr_uring_send_rights(mr_uring *ring, int fd, const struct msghdr *message, uint64_t user_data);
 int mr_uring_connect(mr_uring *ring, int fd, const struct sockaddr *address, socklen_t length, uint64_t user_data);
-/* An address of length 0: the one that the socket is connected to. It must stay until the completion. */
+/* A datagram, quick. An address of length 0: the one that the socket is connected to. */
 int mr_uring_send_to(mr_uring *ring, int fd, const void *data, uint32_t length, const struct sockaddr *address,
-                     socklen_t address_length, int quick, uint64_t user_data);
+                     socklen_t address_length, uint64_t user_data);
 /* Multishot; only the name's length of the message is looked at, until the submission. mr_uring_message_parse reads what comes. */
 int mr_uring_receive_messages(mr_uring *ring, int fd, struct msghdr *message, uint16_t group, uint64_t user_data);
-/* Once, when one of the events of poll(2) in `events` is there; the result is their mask. */
-int mr_uring_poll(mr_uring *ring, int fd, uint32_t events, uint64_t user_data);
-int mr_uring_read(mr_uring *ring, int fd, void *data, uint32_t length, uint64_t user_data);
+int mr_uring_read(mr_uring *ring, int fd, void *data, uint32_t length, uint64_t user_data); /* at the file's position */
+int mr_uring_read_multishot(mr_uring *ring, int fd, uint16_t group, uint64_t user_data); /* mr_uring_multishot_reads */
+int mr_uring_write(mr_uring *ring, int fd, const void *data, uint32_t length, uint64_t user_data);
+int mr_uring_write_vector(mr_uring *ring, int fd, const struct iovec *parts, uint32_t count, uint64_t user_data);
+int mr_uring_poll(mr_uring *ring, int fd, uint32_t events,
+                  uint64_t user_data); /* poll(2)'s; once; gives those that came */
 int mr_uring_close_quietly(mr_uring *ring, int fd, uint64_t user_data);
 int mr_uring_cancel_quietly(mr_uring *ring, uint64_t target, uint64_t user_data);
 int mr_uring_cancel_all(mr_uring *ring, uint64_t user_data);
@@ -98,5 +104,8 @@ int mr_uring_message_parse(const void *data, uint32_t capacity, socklen_t name_r
 
 /* Whether incremental buffers behave as specified here: tried out once, on a ring and a socket pair of their own, not believed. */
 int mr_uring_incremental(void);
+
+/* The same for multishot reads of a pipe into such buffers, or into ordinary ones. */
+int mr_uring_multishot_reads(int incremental);
 
 #endif

@@ -70,6 +70,9 @@ local function dispatch(events, count)
     elseif kind == C.MR_EVENT_SIGNAL then
       local handler = signals[event.result]
       if handler then handler(event.result) end
+    elseif kind == C.MR_EVENT_SHORTAGE then
+      local listener = listeners[slot]
+      if listener then listener:short(event.result) end
     elseif kind == C.MR_EVENT_MEMORY then
       M.on_memory(event.result)
     else

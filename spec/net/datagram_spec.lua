@@ -150,6 +150,90 @@ describe("a datagram socket", function()
     end)
   end)
 
+  it("carries Unix datagrams, between paths, abstract names and sockets without a name", function()
+    moonring.scope(function(scope)
+      scope:deadline(10)
+      local path = os.tmpname()
+      os.remove(path)
+      local server = scope:own(assert(net.datagram { path = path }))
+      local abstract = scope:own(assert(net.datagram { path = "@moonring-datagrams-" .. server.slot, connect = { path = path } }))
+      assert.is_true(abstract:send("hello"))
+      local datagram, from = server:receive()
+      assert.equal("hello", datagram:to_string())
+      assert.equal(abstract:address(), from)
+      assert.is_true(server:send(datagram, from))
+      assert.equal("hello", abstract:receive():to_string())
+      local nameless = scope:own(assert(net.datagram { family = "unix" }))
+      for _, length in ipairs { 0, 1, 3000, 65536 } do
+        assert.is_true(nameless:send(("x"):rep(length), { path = path }))
+        local got, nobody, cut = server:receive()
+        assert.equal(length, got:remaining())
+        assert.is_nil(nobody)
+        assert.is_nil(cut)
+      end
+      nameless:send(("x"):rep(70000), { path = path })
+      local got, _, full_length = server:receive()
+      assert.equal(65536, got:remaining())
+      assert.equal(70000, full_length)
+      nameless:send("x", { path = path .. "-nobody" })
+      assert.equal("ENOENT", select(3, nameless:flush()))
+      assert.equal("EADDRINUSE", select(3, net.datagram { path = path }))
+      assert.equal("EAFNOSUPPORT", select(3, nameless:send("x", { host = "127.0.0.1", port = 1 })))
+      assert.equal("EAFNOSUPPORT", select(3, server:join "239.0.0.1"))
+      assert.equal("EOPNOTSUPP", select(3, server:set("ttl", 1)))
+      server:close()
+      assert.is_nil((io.open(path)))
+      moonring.sleep(0.01)
+      abstract:send("gone?")
+      assert.equal("ECONNREFUSED", select(3, abstract:flush()))
+    end)
+  end)
+
+  it("makes a sender to a Unix socket wait for its reader, in order", function()
+    moonring.scope(function(scope)
+      scope:deadline(10)
+      local server = scope:own(assert(net.datagram { path = "@moonring-slow-reader", queue = 4 }))
+      local client = scope:own(assert(net.datagram { connect = server:address() }))
+      local sent = 0
+      local writer = scope:spawn(function()
+        for i = 1, 300 do
+          assert.is_true(client:send(("%05d"):format(i) .. ("x"):rep(4000)))
+          sent = i
+        end
+        assert.is_true(client:flush())
+      end)
+      moonring.sleep(0.05)
+      assert.is_true(sent < 300, "nothing waits")
+      for i = 1, 300 do
+        local datagram = server:receive()
+        assert.equal(4005, datagram:remaining())
+        assert.equal(i, tonumber(datagram:read_string(5)))
+      end
+      assert.same({ true }, { writer:join() })
+      -- And one that waits for ever is dropped with the close.
+      for i = 1, 60 do
+        client:send(tostring(i))
+      end
+      local waiting = scope:spawn(function() client:flush() end)
+      moonring.sleep(0.01)
+      assert.is_false(waiting:has_ended())
+      waiting:cancel()
+      waiting:join()
+      client:close()
+      -- Nor does one wait for ever that has no peer of its own, once its receiver reads.
+      local free = scope:own(assert(net.datagram { family = "unix" }))
+      local other = scope:own(assert(net.datagram { path = "@moonring-other-reader" }))
+      for i = 1, 60 do
+        free:send(tostring(i), other:address())
+      end
+      for i = 1, 60 do
+        assert.equal(tostring(i), other:receive():to_string())
+      end
+      assert.is_true(free:flush())
+    end)
+    assert.is_true(eventually(function() return moonring.stats().operations < 5 end))
+  end)
+
   it("gives a turn's datagrams to the kernel together", function()
     with_pair(function(_, client, server)
       local batch = {}

@@ -25,11 +25,13 @@ local raise = errors.raise
 local CR = 13
 local ANCHORED = tonumber(C.MR_BUFFER_ANCHORED)
 
-local M = {}
-
 ---@class moonring.Chain
 local Chain = { __name = "moonring.Chain" }
 Chain.__index = Chain
+
+local M = { Chain = Chain }
+
+local COMPACT_BYTES = 1024 -- fewer than this don't hold a receive buffer of 64 KiB
 
 ---@class moonring.ChainOptions
 ---@field max_bytes? integer that append lets the chain hold; default no bound
@@ -541,6 +543,22 @@ function Chain:pull(count)
   return joined
 end
 Chain.consume = consume
+
+--- Before a wait for more: puts a small content into a block of its own, so that it does not hold the buffers that it came
+--- in. Internal.
+function Chain:compact()
+  local count = self.bytes
+  if count == 0 or count > COMPACT_BYTES then return end
+  local block = buffer.allocate(count)
+  gather(self, block.data_, 0, count)
+  for i = self.first, self.last do
+    self[i]:release()
+    self[i] = nil
+  end
+  C.mr_trace_assign(block.memory_, 0) -- the chain's, which may outlive the scope that reads just now
+  self.first, self.last, self[1], self.head = 1, 1, block, block
+  self.search_index, self.search_base = 1, 0
+end
 
 --- Lets go of everything. What the chain has given out stays. Closing again does nothing.
 function Chain:close()

@@ -312,13 +312,6 @@ function Resolver:query(name, type, options)
   return failed(answer, name, type, why)
 end
 
-local function with_port(found, port)
-  local copy = address.new()
-  ffi.copy(copy, found, ffi.sizeof(copy))
-  copy.port = port
-  return copy
-end
-
 local LOOPBACK = { address.parse("127.0.0.1", 0), address.parse("::1", 0) }
 local FAMILIES = { [4] = AF_INET, [6] = AF_INET6 }
 
@@ -326,7 +319,7 @@ local FAMILIES = { [4] = AF_INET, [6] = AF_INET6 }
 local function of_family(list, family, port)
   local out = {}
   for _, found in ipairs(list or {}) do
-    if not family or found.family == family then out[#out + 1] = with_port(found, port) end
+    if not family or found.family == family then out[#out + 1] = found:with_port(port) end
   end
   return out[1] and out
 end
@@ -435,7 +428,7 @@ function Resolver:reverse(where)
   check_open(self)
   local found = where
   if type(where) == "string" then found = address.parse(where, 0) end
-  if not found or not ffi.istype(address.new, found) then
+  if not address.is(found) or found.kind == "unix" then
     errors.raise("argument", "dns.reverse: a numeric address is needed, not %s", tostring(where))
   end
   local known = self.hosts and self.hosts:get().names[found.host]

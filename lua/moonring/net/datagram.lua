@@ -1,4 +1,4 @@
--- moonring.net.datagram: datagram sockets, which is UDP over IPv4 and IPv6.
+-- moonring.net.datagram: datagram sockets, which is UDP over IPv4 and IPv6, and Unix datagram sockets.
 --
 -- Sending hands a datagram to the loop, which gives all those of a turn to the kernel together; it waits only while too
 -- much is in flight. Receiving begins with the first receive and goes on by itself, into a queue of bounded length.
@@ -15,12 +15,11 @@ local memory = require "moonring.memory"
 local address = require "moonring.net.address"
 
 local C, ffi = native.C, native.ffi
-local istype = ffi.istype
 local current, wait = task.current, task.wait
 local new_address = address.new
 
 local EAGAIN, ENOMEM = -11, -12
-local AF_INET, AF_INET6 = 2, 10
+local AF_UNIX, AF_INET, AF_INET6 = 1, 2, 10
 
 local M = {
   -- Bytes in flight on a socket, with 256 more for each datagram, at which a sender waits, and at which it goes on.
@@ -54,8 +53,9 @@ Socket.__index = Socket
 ---@class moonring.DatagramOptions
 ---@field host? string numeric address to bind; "0.0.0.0" for all of IPv4, "::" for all of both families
 ---@field port? integer to bind; 0 (the default where a host is given) for any free one
----@field connect? moonring.Address|{ host: string, port: integer } the only peer to send to and to receive from
----@field family? 4|6 of a socket that is neither bound nor connected; default 4
+---@field path? string of a Unix socket to bind, in place of host and port; "@name" for an abstract one
+---@field connect? moonring.Address|{ host: string, port: integer }|{ path: string } the only peer
+---@field family? 4|6|"unix" of a socket that is neither bound nor connected; default 4
 ---@field ipv6_only? boolean an IPv6 socket that takes no IPv4
 ---@field reuse_port? boolean SO_REUSEPORT: several sockets share what comes to the port
 ---@field reuse_address? boolean SO_REUSEADDR: several sockets on one port each get every multicast datagram
@@ -80,12 +80,18 @@ local function check_integer(what, name, value, low, high)
   return value
 end
 
--- An address as the calls take it: one that moonring has given, or a table with host and port.
+-- An address as the calls take it: one that moonring has given, or a table with host and port, or with a path.
 local function address_of(what, value)
-  if istype(new_address, value) then return value end
-  local found = type(value) == "table" and type(value.host) == "string" and address.parse(value.host, value.port)
+  if address.is(value) then return value end
+  local found, message
+  if type(value) == "table" and type(value.path) == "string" then
+    found, message = address.unix(value.path)
+  elseif type(value) == "table" and type(value.host) == "string" then
+    found = address.parse(value.host, value.port or -1)
+  end
   if not found then
-    refuse(what, "an address is needed: one that receive has given, or { host = numeric address, port = 0 to 65535 }")
+    refuse(what, "%s", message or
+      "an address is needed: a moonring.Address, { host = numeric address, port = 0 to 65535 } or { path = }")
   end
   return found
 end
@@ -140,12 +146,14 @@ local function options_of(what, options)
   return out
 end
 
+local families = { [4] = AF_INET, [6] = AF_INET6, unix = AF_UNIX }
+
 local function family_of(what, options, bound, peer)
   local named = options.family
-  if named ~= nil and named ~= 4 and named ~= 6 then refuse(what, "the family is 4 or 6, not %s", tostring(named)) end
+  local family = families[named or 4]
+  if not family then refuse(what, 'the family is 4, 6 or "unix", not %s', tostring(named)) end
   local from = bound or peer
-  if from then return from.family end
-  return named == 6 and AF_INET6 or AF_INET
+  return from and from.family or family
 end
 
 local function doing(bound, peer)
@@ -164,7 +172,9 @@ function M.open(options)
   if type(options) ~= "table" then refuse(what, "the options are a table, not a %s", type(options)) end
   local peer = options.connect and address_of(what, options.connect)
   local bound
-  if options.host or options.port then
+  if options.path then
+    bound = address_of(what, options)
+  elseif options.host or options.port then
     bound = address_of(what, { host = options.host or (peer and peer.family == AF_INET6 and "::" or "0.0.0.0"),
       port = options.port or 0 })
   end
@@ -230,18 +240,20 @@ end
 
 local function received(input, from, size)
   if size < 0 then return errors.world(size, "receive") end
+  if from.family == 0 then from = nil end
   if size > input.capacity_ then return input, from, size end
   return input, from
 end
 
---- Waits for a datagram and returns it as a buffer, and its sender's address. The buffer is lent until the next receive
+--- Waits for a datagram and returns it as a buffer, and its sender's address (nil for a Unix socket
+--- without a name). The buffer is lent until the next receive
 --- or the close of this socket; its slice or retain keeps the bytes longer. A datagram that is longer than max_bytes
 --- was cut there; then, and only then, the third result is the length that it had.
 ---
 --- A failure doesn't end the socket: "ECONNREFUSED", on a connected one, says that the peer's machine has refused an
 --- earlier datagram.
 ---@return moonring.Buffer? datagram
----@return moonring.Address|string from or the message of the failure
+---@return moonring.Address|string|nil from or the message of the failure
 ---@return integer|string? full_length or its code
 function Socket:receive()
   local slot = self.slot
