@@ -280,12 +280,12 @@ void mr_guard_release(mr_guard *guard) {
   guard->loop = NULL;
   if (!loop || !mr_loop_lives(loop))
     return;
-  mr_connection *connection = mr_connection_at(loop, guard->connection);
+  mr_connection *connection = mr_connection_at(loop, guard->slot);
   if (connection->generation != guard->generation || connection->state == CONNECTION_FREE ||
       connection->state >= CONNECTION_FLUSHING)
     return;
   loop->statistics.forgotten++;
-  mr_connection_close(loop, guard->connection, 0);
+  mr_connection_close(loop, guard->slot, 0);
 }
 
 void mr_connections_destroy(mr_loop *loop, int flushing) {

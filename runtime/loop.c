@@ -147,6 +147,18 @@ static void complete(mr_loop *loop, const mr_completion *done) {
   case OPERATION_STANDARD:
     mr_standard_complete(loop, slot);
     break;
+  case OPERATION_DATAGRAM_RECEIVE:
+    mr_datagram_receive_complete(loop, done);
+    break;
+  case OPERATION_DATAGRAM_SEND:
+    mr_datagram_send_complete(loop, done);
+    break;
+  case OPERATION_DATAGRAM_ROOM:
+    mr_datagram_room_complete(loop, done);
+    break;
+  case OPERATION_RESOLVER:
+    mr_resolver_complete(loop, done);
+    break;
   }
 }
 
@@ -163,12 +175,13 @@ static void completions_take(mr_loop *loop, int all_submitted) {
     loop->statistics.completions += count;
     if (count < REAP_MAX && all_submitted) {
       mr_output_settle(loop);
+      mr_datagrams_settle(loop);
       return;
     }
     if (count < REAP_MAX)
       break;
   }
-  loop->quick_awaited = loop->quick_first != NULL;
+  loop->quick_awaited = loop->quick_first || loop->datagrams.quick_first;
 }
 
 /* The watchdog's thread, and the loops of other threads, look at the same counters. */
@@ -184,11 +197,14 @@ static int step(mr_loop *loop, unsigned want, int64_t wait_ns) {
   mr_wake_prepare(loop);
   mr_calls_prepare(loop);
   mr_receive_prepare(loop);
+  mr_datagrams_prepare(loop);
+  mr_datagrams_send_waiting(loop);
   mr_output_prepare(loop);
   mr_watch *watch = mr_watch_state();
   watch_count_turn(watch);
   __atomic_store_n(&watch->waiting, 1, __ATOMIC_RELAXED);
-  int error = mr_uring_enter(loop->ring, loop->quick_awaited || loop->calls.more_done ? 0 : want, wait_ns);
+  int at_once = loop->quick_awaited || loop->calls.more_done || mr_datagrams_awaited(loop);
+  int error = mr_uring_enter(loop->ring, at_once ? 0 : want, wait_ns);
   __atomic_store_n(&watch->waiting, 0, __ATOMIC_RELAXED);
   if (error)
     return error;
@@ -204,8 +220,8 @@ static int step(mr_loop *loop, unsigned want, int64_t wait_ns) {
 /* Whether nothing can ever happen: no operation is owed but that which waits for signals, and none will be prepared. */
 static int is_deserted(const mr_loop *loop) {
   return loop->statistics.operations == (uint64_t)loop->wake_armed && !loop->signals_awaited && !loop->timers.count &&
-         !loop->dirty_first && !loop->quick_first && !loop->receive.parked_first && !loop->flushing &&
-         !loop->calls.waiting_first;
+         !loop->dirty_first && !loop->quick_first && !loop->receive.parked_first && !loop->datagrams.parked &&
+         !loop->datagrams.ready && !loop->flushing && !loop->calls.waiting_first;
 }
 
 static int64_t earlier(int64_t left, int64_t right) {
@@ -230,7 +246,7 @@ static void memory_news(mr_loop *loop) {
 /* How long the loop may sleep for its memory's sake. */
 static int64_t memory_wait(mr_loop *loop) {
   int64_t wait = mr_memory_tick(loop->memory, loop->now);
-  return mr_receive_starving(loop) ? earlier(wait, STARVING_RETRY_NS) : wait;
+  return mr_receive_starving(loop) || mr_datagrams_starving(loop) ? earlier(wait, STARVING_RETRY_NS) : wait;
 }
 
 int mr_loop_turn(mr_loop *loop, double timeout) {
@@ -241,6 +257,8 @@ int mr_loop_turn(mr_loop *loop, double timeout) {
   mr_connections_recycle(loop);
   mr_processes_recycle(loop);
   mr_calls_recycle(loop);
+  mr_datagrams_recycle(loop);
+  mr_resolvers_recycle(loop);
   int64_t wait_ns = timeout < 0 || timeout > 1e9 ? -1 : (int64_t)(timeout * 1e9);
   if (wait_ns > 0 || loop->timers.count)
     clock_read(loop);
@@ -322,6 +340,8 @@ int mr_loop_finish(mr_loop *loop, double timeout, int64_t *iovecs_held) {
   loop->ending = 1;
   loop->event_count = 0; /* nobody will look at them */
   mr_listeners_destroy(loop);
+  mr_datagrams_close(loop);
+  mr_resolvers_close(loop);
   mr_connections_destroy(loop, 0);
   mr_calls_abandon_all(loop);
   clock_read(loop);
@@ -343,6 +363,8 @@ int mr_loop_finish(mr_loop *loop, double timeout, int64_t *iovecs_held) {
   if (owed)
     return owed; /* the kernel may still write to our memory: better lost than reused */
   mr_receive_ring_close(loop);
+  mr_datagrams_destroy(loop);
+  mr_resolvers_destroy(loop);
   mr_uring_close(loop->ring);
   for (int32_t i = 0; i < loop->connection_slots / SLOTS_PER_BLOCK; i++)
     free(loop->connections[i]);

@@ -24,9 +24,11 @@ typedef enum mr_event_kind {
   MR_EVENT_PROCESS,   /* slot: a child that has ended */
   MR_EVENT_OUTPUT,    /* slot: 1 or 2, a standard output of which some has gone out; result: 0 or the failure */
   MR_EVENT_CALL,      /* slot: a call that has ended; result: its result */
-
   MR_EVENT_SHORTAGE, /* slot: a listener that can't accept for want of descriptors or memory, and tries again; result: errno */
-  MR_EVENT_MEMORY /* anchors wait for mr_memory_anchors_released; result 1: memory is short, too: collect */
+  MR_EVENT_MEMORY,            /* anchors wait for mr_memory_anchors_released; result 1: memory is short, too: collect */
+  MR_EVENT_DATAGRAM_READABLE, /* slot: a datagram socket whose reader was told to wait */
+  MR_EVENT_DATAGRAM_WRITABLE, /* slot: a datagram socket whose writer was told to wait */
+  MR_EVENT_RESOLVED           /* slot: a resolver with answers for mr_resolver_next */
 } mr_event_kind;
 
 typedef struct mr_event {
@@ -300,7 +302,7 @@ MR_API int mr_connection_error(mr_loop *loop, int connection);
  */
 typedef struct mr_guard {
   mr_loop *loop;
-  int32_t connection;
+  int32_t slot;
   uint32_t generation;
 } mr_guard;
 

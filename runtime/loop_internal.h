@@ -39,6 +39,10 @@ typedef enum mr_operation {
   OPERATION_STANDARD,
   OPERATION_WAKE,
   OPERATION_CALL,
+  OPERATION_DATAGRAM_RECEIVE,
+  OPERATION_DATAGRAM_SEND,
+  OPERATION_DATAGRAM_ROOM,
+  OPERATION_RESOLVER,
 } mr_operation;
 
 /* A link of an input or output queue. */
@@ -140,6 +144,8 @@ typedef enum mr_timer_use {
   TIMER_LINGER,
   TIMER_ACCEPT,
   TIMER_PROCESS,
+  TIMER_RESOLVER,
+  TIMER_DATAGRAM,
 } mr_timer_use;
 
 typedef struct mr_timer {
@@ -249,6 +255,9 @@ typedef struct mr_message {
   struct iovec parts[SEND_IOVECS_MAX];
 } mr_message;
 
+#include "datagram_internal.h"
+#include "resolver_internal.h"
+
 struct mr_loop {
   mr_uring *ring;
   mr_memory *memory;
@@ -268,6 +277,8 @@ struct mr_loop {
   mr_listener *listeners[BLOCKS_MAX];
   int32_t listener_slots;
   mr_listener *free_listeners;
+  mr_datagrams datagrams;
+  mr_resolvers resolvers;
   mr_piece *free_pieces;
   void *piece_blocks;
   mr_message *messages;
@@ -373,6 +384,8 @@ int mr_options_set(int fd, mr_option *options, int count, int connects); /* stop
 
 /* bind.c */
 int mr_bound_open(const mr_address *address, const mr_listen *how, mr_bound_file **file); /* a listening descriptor */
+/* Notes the file that binding to a path has made, so that no other is removed; for other addresses *file is NULL. */
+int mr_bound_file_note(const mr_address *address, uint32_t mode, mr_bound_file **file);
 void mr_bound_file_remove(mr_bound_file **file);
 
 /* passing.c */

@@ -53,4 +53,8 @@ MR_API const char *mr_error_text(int error);
 
 #include "call.h"
 
+#include "datagram.h"
+
+#include "resolver.h"
+
 #endif

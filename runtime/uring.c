@@ -274,6 +274,22 @@ int mr_uring_send_message(mr_uring *ring, int fd, const struct msghdr *message, 
          io_uring_prep_sendmsg(sqe, fd, message, send_flags(quick)));
 }
 
+int mr_uring_send_to(mr_uring *ring, int fd, const void *data, uint32_t length, const struct sockaddr *address,
+                     socklen_t address_length, uint64_t user_data) {
+  SUBMIT(ring, user_data, IOSQE_CQE_SKIP_SUCCESS, {
+    io_uring_prep_send(sqe, fd, data, length, MSG_NOSIGNAL | MSG_DONTWAIT);
+    if (address_length)
+      io_uring_prep_send_set_addr(sqe, address, (uint16_t)address_length);
+  });
+}
+
+int mr_uring_receive_messages(mr_uring *ring, int fd, struct msghdr *message, uint16_t group, uint64_t user_data) {
+  SUBMIT(ring, user_data, IOSQE_BUFFER_SELECT, {
+    io_uring_prep_recvmsg_multishot(sqe, fd, message, MSG_TRUNC);
+    sqe->buf_group = group;
+  });
+}
+
 int mr_uring_send_rights(mr_uring *ring, int fd, const struct msghdr *message, uint64_t user_data) {
   SUBMIT(ring, user_data, 0, io_uring_prep_sendmsg(sqe, fd, message, MSG_NOSIGNAL));
 }
@@ -398,6 +414,21 @@ void mr_uring_buffers_add(mr_uring_buffers *buffers, void *data, uint32_t length
 
 void mr_uring_buffers_publish(mr_uring_buffers *buffers) {
   io_uring_smp_store_release(&buffers->ring->tail, buffers->tail);
+}
+
+_Static_assert(sizeof(struct io_uring_recvmsg_out) == MR_URING_MESSAGE_HEADER, "the kernel's header of a message");
+
+int mr_uring_message_parse(const void *data, uint32_t capacity, socklen_t name_room, mr_uring_message *out) {
+  const struct io_uring_recvmsg_out *header = data;
+  uint32_t offset = (uint32_t)sizeof *header + name_room;
+  if (capacity < offset)
+    return -EINVAL;
+  *out = (mr_uring_message){.name = (const struct sockaddr *)(header + 1),
+                            .name_length = header->namelen < name_room ? header->namelen : name_room,
+                            .offset = offset,
+                            .length = header->payloadlen < capacity - offset ? header->payloadlen : capacity - offset,
+                            .full_length = header->payloadlen};
+  return 0;
 }
 
 /* One receive of the preflight: enters until a completion is there, at most a second. */

@@ -21,12 +21,13 @@ local M = {
   -- By slot: the child process whose ended() is called. Weak: a forgotten one is reaped by C all the same.
   processes = setmetatable({}, { __mode = "v" }),
   calls = {}, -- by call slot: the object whose called(result, slot) is to be told of its end
+  handlers = {}, -- by kind of event, for the kinds that this module doesn't know: a function(slot, result)
   on_memory = function() end, -- moonring.memory's
   on_output = function() end, -- moonring.stdio's: of a descriptor, and 0 or an errno
   before_turn = false, -- moonring.stdio's: called once before the next turn, when set; true: it has woken somebody
 }
 local readers, writers, sleepers, listeners = M.readers, M.writers, M.sleepers, M.listeners
-local signals, processes, calls = M.signals, M.processes, M.calls
+local signals, processes, calls, handlers = M.signals, M.processes, M.calls, M.handlers
 
 local handle -- mr_loop *, made when it is first asked for
 
@@ -90,6 +91,9 @@ local function dispatch(events, count)
       if listener then listener:short(event.result) end
     elseif kind == C.MR_EVENT_MEMORY then
       M.on_memory(event.result)
+    else
+      local handler = handlers[kind]
+      if handler then handler(slot, event.result) end
     end
   end
 end

@@ -473,3 +473,33 @@ describe("the marks of a queue", function()
     assert.is_true(connections.WRITE_LOW < connections.WRITE_HIGH)
   end)
 end)
+
+describe("many writers at once", function()
+  it("are all woken, also when one turn has no room for all their events", function()
+    local script = [[
+      local moonring, net = require "moonring", require "moonring.net"
+      local listener = assert(net.listen {})
+      local go, clients, done = moonring.event(), {}, 0
+      moonring.spawn(net.serve, listener, function() moonring.sleep(100) end)
+      for i = 1, 1500 do clients[i] = assert(net.connect { port = listener.port }) end
+      moonring.scope(function(scope)
+        scope:deadline(10)
+        for i = 1, 1500 do
+          scope:spawn(function()
+            go:wait()
+            clients[i]:write("x")
+            clients[i]:flush()
+            done = done + 1
+          end)
+        end
+        moonring.sleep(0.05)
+        go:set()
+      end)
+      print("done " .. done)
+      os.exit(0)
+    ]]
+    local status, output = process.run("ulimit -n $(ulimit -Hn); " .. process.command("-e", script))
+    assert.equal(0, status, output)
+    assert.equal("done 1500\n", output)
+  end)
+end)

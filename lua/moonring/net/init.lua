@@ -1,4 +1,4 @@
--- moonring.net: servers and clients over TCP and Unix sockets.
+-- moonring.net: servers and clients over TCP and Unix sockets, datagram sockets.
 
 local native = require "moonring.native"
 local errors = require "moonring.errors"
@@ -7,6 +7,7 @@ local operation = require "moonring.operation"
 local loop = require "moonring.loop"
 local address = require "moonring.net.address"
 local connection = require "moonring.net.connection"
+local datagram = require "moonring.net.datagram"
 local options = require "moonring.net.options"
 local dial = require "moonring.net.dial"
 local waiters = require "moonring.waiters"
@@ -400,5 +401,6 @@ function M.connect_op(given)
 end
 
 M.address = address
+M.datagram = datagram.open
 
 return M
