@@ -215,7 +215,7 @@ int mr_datagrams_awaited(const mr_loop *loop) {
   const mr_datagrams *datagrams = &loop->datagrams;
   return datagrams->ready ||
          (datagrams->quick_count &&
-          (datagrams->awaited || loop->statistics.operations <= datagrams->quick_count + (loop->signal_fd >= 0)));
+          (datagrams->awaited || loop->statistics.operations <= datagrams->quick_count + (uint64_t)loop->wake_armed));
 }
 
 void mr_datagram_sends_stop(mr_loop *loop, mr_datagram *datagram) {
