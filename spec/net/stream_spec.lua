@@ -202,6 +202,7 @@ describe("a stream over a terminal", function()
   end)
 
   it("does not block it either where it can't have a description of its own", function()
+    if process.command():find "sanitize" then return pending "the sanitizers need /proc" end
     local status, output = process.run("timeout 10 unshare -rm sh -c " .. process.quote("mount -t tmpfs none /proc && "
       .. "LUA_PATH='./?.lua;;' exec " .. process.command("-e", [[
         local moonring, connections = require "moonring", require "moonring.net.connection"
@@ -221,7 +222,7 @@ describe("a stream over a terminal", function()
         print(inside:statistics().sent >= 1000000)
       ]])))
     if output:find("unshare") then return pending "no mount namespaces here" end
-    assert.is_truthy(output:find("true\n", 1, true), output) -- a sanitizer misses /proc, too, and says so
+    assert.equal("true\n", output)
     assert.equal(0, status)
   end)
 
