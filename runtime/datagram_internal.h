@@ -30,8 +30,9 @@ typedef struct mr_datagram {
   uint8_t read_wanted, write_wanted;
   struct mr_datagram_send *waiting_first, *waiting_last; /* sends that wait for room */
   uint8_t room_polled;
-  uint8_t is_ready;   /* in the loop's list of those whose waiting sends are to be tried */
-  int32_t room_timer; /* -1: none */
+  uint8_t room_in_vain; /* a poll has told of room, and nothing has gone out since */
+  uint8_t is_ready;     /* in the loop's list of those whose waiting sends are to be tried */
+  int32_t room_timer;   /* -1: none */
   int32_t receive_error, send_error;
   int32_t flying, write_mark;
   uint32_t max_bytes, queue_max, queue_low;
@@ -88,6 +89,7 @@ void mr_datagrams_destroy(mr_loop *loop); /* once none is */
 /* datagram_receive.c */
 int mr_datagram_ring_open(mr_loop *loop, uint32_t max_bytes); /* Result: its number or negative errno */
 void mr_datagram_rings_close(mr_loop *loop);
+uint64_t mr_datagram_rings_bytes(const mr_loop *loop); /* lent to the kernel */
 void mr_datagram_receive_stop(mr_loop *loop, mr_datagram *datagram);
 void mr_datagrams_prepare(mr_loop *loop);       /* before each submission: lends buffers, arms who waited for them */
 int mr_datagrams_starving(const mr_loop *loop); /* whether receivers wait for memory that was not there */

@@ -80,6 +80,15 @@ void mr_datagram_rings_close(mr_loop *loop) {
   }
 }
 
+uint64_t mr_datagram_rings_bytes(const mr_loop *loop) {
+  uint64_t bytes = 0;
+  for (int number = 0; number < DATAGRAM_RINGS; number++) {
+    const mr_datagram_ring *ring = &loop->datagrams.rings[number];
+    bytes += (uint64_t)(ring->count - ring->missing) * ring->bytes;
+  }
+  return bytes;
+}
+
 /* Arming -----------------------------------------------------------------------------------------------------------*/
 
 static void park(mr_loop *loop, mr_datagram *datagram) {

@@ -68,6 +68,7 @@ static void finish(mr_loop *loop, mr_datagram_send *send, int result) {
   datagram->flying -= (int32_t)send->length + DATAGRAM_COST;
   datagram->owed--;
   if (result >= 0) {
+    datagram->room_in_vain = 0;
     datagram->statistics.sent++;
     loop->statistics.bytes_sent += send->length;
   } else {
@@ -118,7 +119,8 @@ static uint64_t room_user_data(const mr_datagram *datagram) {
 static void wait_for_room(mr_loop *loop, mr_datagram *datagram) {
   if (datagram->room_polled || datagram->room_timer >= 0)
     return;
-  if ((datagram->family != AF_UNIX || datagram->connected) &&
+  /* Refused again although there was said to be room: it isn't room that is missing. */
+  if (!datagram->room_in_vain && (datagram->family != AF_UNIX || datagram->connected) &&
       mr_uring_poll(loop->ring, datagram->fd, POLLOUT, room_user_data(datagram)) == 0) {
     datagram->room_polled = 1;
     datagram->owed++;
@@ -148,6 +150,7 @@ void mr_datagram_room_complete(mr_loop *loop, const mr_completion *done) {
     return;
   }
   datagram->room_polled = 0;
+  datagram->room_in_vain = 1; /* until something goes out */
   datagram->owed--;
   loop->statistics.operations--;
   mr_datagram_room(loop, datagram->slot.number);

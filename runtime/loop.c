@@ -312,6 +312,7 @@ void mr_loop_statistics_get(const mr_loop *loop, mr_loop_statistics *out) {
   *out = loop->statistics;
   out->timers = (uint64_t)loop->timers.count;
   out->receive_ring_bytes = (uint64_t)(loop->receive.count - loop->receive.missing) * loop->receive.bytes;
+  out->receive_ring_bytes += mr_datagram_rings_bytes(loop);
   mr_memory_statistics_get(loop->memory, &out->memory);
 }
 

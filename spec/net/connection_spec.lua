@@ -299,11 +299,23 @@ describe("net.connect", function()
   end)
 
   it("refuses hosts and ports that are none", function()
-    for _, options in ipairs { { host = "no.such.name", port = 1 }, { port = 70000 }, { port = 1.5 }, { port = "x" } } do
+    for _, options in ipairs { { host = {}, port = 1 }, { port = 70000 }, { port = 1.5 }, { port = "x" } } do
       local ok, failure = pcall(net.connect, options)
       assert.is_false(ok)
       assert.equal("argument", failure.code)
     end
+  end)
+
+  it("connects by name, and tells of names that there are none of", function()
+    moonring.scope(function(scope)
+      local listener = scope:own(assert(net.listen {}))
+      local client = scope:own(assert(net.connect { host = "service.localhost", port = listener.port }))
+      assert.equal("127.0.0.1:" .. listener.port, tostring(client:peer()))
+      local connection, message, code = net.connect { host = "no.such.invalid", port = 1 }
+      assert.is_nil(connection)
+      assert.equal("NXDOMAIN", code)
+      assert.is_truthy(message:find("no.such.invalid", 1, true))
+    end)
   end)
 
   it("connects over IPv6", function()
