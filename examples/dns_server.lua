@@ -52,8 +52,8 @@ local function answer(message, max)
   return codec.encode_new(reply, max or math.max(codec.UDP_BYTES, query.edns and math.min(query.edns.size, 1232) or 0))
 end
 
-local socket = assert(net.datagram { host = "127.0.0.1", port = tonumber(arg[1]) or 5300, max_bytes = 4096 })
-local listener = assert(net.listen { port = socket.port })
+local listener = assert(net.listen { port = tonumber(arg[1]) or 5300 })
+local socket = assert(net.datagram { host = "127.0.0.1", port = listener.port, max_bytes = 4096 })
 print("dns on " .. tostring(socket:address()))
 
 moonring.spawn(net.serve, listener, function(connection) -- TCP: each message behind its length
