@@ -22,8 +22,8 @@ local function ask_name(connection)
 end
 
 local function chat(connection)
-  local name = moonring.timeout(60, ask_name, connection)
-  if not name then return end
+  local ok, name = pcall(moonring.timeout, 60, ask_name, connection) -- a minute for that
+  if not ok or not name then return end
   local channel = moonring.channel(100)
   guests[name] = channel
   local screen = moonring.spawn(function()

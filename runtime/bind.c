@@ -75,6 +75,8 @@ static int open_on(int fd, const mr_address *address, const mr_listen *how, mr_b
   socklen_t length = mr_address_to_socket(address, &name);
   if (!length)
     return -EAFNOSUPPORT;
+  if ((how->flags & MR_LISTEN_TAKE_DESCRIPTORS) && address->family != AF_UNIX)
+    return -EOPNOTSUPP;
   int error = defaults_set(fd, address->family);
   if (!error)
     error = mr_options_set(fd, how->options, how->option_count, 0);

@@ -73,6 +73,7 @@ typedef struct mr_passing mr_passing; /* passing.c */
 typedef struct mr_stream {
   uint8_t is_file;                     /* read and write instead of receive and send */
   uint8_t multishot;                   /* its read is one */
+  uint8_t by_worker;                   /* may block where it is tried */
   uint8_t polls_input, polls_output;   /* the last try found it not ready: the next operation waits for that */
   uint8_t input_polled, output_polled; /* and is in flight */
   uint32_t read_bytes;

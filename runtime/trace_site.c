@@ -8,11 +8,11 @@
 
 #include <dlfcn.h>
 #include <errno.h>
-#include <execinfo.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unwind.h>
 
 #include "trace_internal.h"
 
@@ -56,9 +56,27 @@ void mr_trace_place(const char *text) {
   current_place = text;
 }
 
+typedef struct walk {
+  void **frames;
+  int count;
+} walk;
+
+/* Code that Lua's compiler has made lies in no object; unwinding through it aborts, and what is behind it says nothing. */
+static _Unwind_Reason_Code walk_frame(struct _Unwind_Context *context, void *data) {
+  walk *seen = data;
+  void *at = (void *)_Unwind_GetIP(context);
+  Dl_info object;
+  if (seen->count == SITE_FRAMES + OWN_FRAMES || !dladdr(at, &object))
+    return _URC_END_OF_STACK;
+  seen->frames[seen->count++] = at;
+  return _URC_NO_REASON;
+}
+
 void mr_site_here(mr_site *site, const char *what) {
   void *frames[SITE_FRAMES + OWN_FRAMES];
-  int count = backtrace(frames, SITE_FRAMES + OWN_FRAMES) - OWN_FRAMES;
+  walk seen = {frames, 0};
+  _Unwind_Backtrace(walk_frame, &seen);
+  int count = seen.count - OWN_FRAMES;
   *site = (mr_site){.place = current_place, .what = what, .frame_count = count > 0 ? count : 0};
   if (count > 0)
     memcpy(site->frames, frames + OWN_FRAMES, (size_t)count * sizeof *frames);

@@ -301,6 +301,11 @@ int mr_uring_write_vector(mr_uring *ring, int fd, const struct iovec *parts, uin
   SUBMIT(ring, user_data, 0, io_uring_prep_writev(sqe, fd, parts, count, (uint64_t)-1));
 }
 
+void mr_uring_by_worker(mr_uring *ring) {
+  struct io_uring_sq *sq = &ring->ring.sq;
+  sq->sqes[(sq->sqe_tail - 1) & *sq->kring_mask].flags |= IOSQE_ASYNC;
+}
+
 int mr_uring_poll(mr_uring *ring, int fd, uint32_t events, uint64_t user_data) {
   SUBMIT(ring, user_data, 0, io_uring_prep_poll_add(sqe, fd, events));
 }

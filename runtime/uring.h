@@ -80,6 +80,8 @@ int mr_uring_read(mr_uring *ring, int fd, void *data, uint32_t length, uint64_t 
 int mr_uring_read_multishot(mr_uring *ring, int fd, uint16_t group, uint64_t user_data); /* mr_uring_multishot_reads */
 int mr_uring_write(mr_uring *ring, int fd, const void *data, uint32_t length, uint64_t user_data);
 int mr_uring_write_vector(mr_uring *ring, int fd, const struct iovec *parts, uint32_t count, uint64_t user_data);
+/* Gives what was just prepared to a worker thread from its start on, for what may block where it is tried. */
+void mr_uring_by_worker(mr_uring *ring);
 int mr_uring_poll(mr_uring *ring, int fd, uint32_t events,
                   uint64_t user_data); /* poll(2)'s; once; gives those that came */
 int mr_uring_close_quietly(mr_uring *ring, int fd, uint64_t user_data);

@@ -241,7 +241,8 @@ end
 ---@return string? message
 ---@return string? code "EMSGSIZE", "EOF"
 function Stream:read_line(max)
-  return search(self, "read_line", "the line has not ended", chain.Chain.try_read_line, check_max("read_line", max, M.LINE_MAX))
+  return search(self, "read_line", "the line has not ended", chain.Chain.try_read_line,
+    check_max("read_line", max, M.LINE_MAX))
 end
 
 --- Iterates over the lines: `for line in connection:lines() do`. Ends with the stream, also when it fails.
@@ -278,7 +279,7 @@ end
 ---@return string? code "EOF": it ended in between
 function Stream:skip(count)
   check_alone(self, "skip")
-  if type(count) ~= "number" or not (count >= 0) or count % 1 ~= 0 then
+  if type(count) ~= "number" or count < 0 or count % 1 ~= 0 then
     errors.raise("argument", "stream:skip: a number of bytes is needed, not %s", tostring(count))
   end
   local left = count

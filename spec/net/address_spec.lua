@@ -37,7 +37,8 @@ describe("an address", function()
   it("says what is none, and why", function()
     for _, text in ipairs {
       "", ":", ":80", "127.0.0.1", "127.0.0.1:", "127.0.0.1:65536", "127.0.0.1:-1", "127.0.0.1:http", "::1:80", "[::1]",
-      "[::1:80", "[127.0.0.1]:80", "[::g]:80", "[fe80::1%nowhere]:80", "1.2.3:80", "1.2.3.4.5:80", "name:80", "unix:", "unix:@",
+      "[::1:80", "[127.0.0.1]:80", "[::g]:80", "[fe80::1%nowhere]:80", "1.2.3:80", "1.2.3.4.5:80", "name:80",
+      "unix:", "unix:@",
       "unix:/a\0b", "unix:/" .. ("x"):rep(107), "127.0.0.1\0:80", ("1"):rep(1000) .. ":80",
     } do
       local parsed, message, code = address.parse(text)
@@ -86,7 +87,9 @@ describe("an address", function()
       for _, host in ipairs(hosts) do
         local parsed = assert(address.parse(host, 1))
         for predicate in pairs(cases) do
-          if predicate ~= "nothing" then assert.equal(predicate == name, parsed[predicate](parsed), host .. " " .. predicate) end
+          if predicate ~= "nothing" then
+            assert.equal(predicate == name, parsed[predicate](parsed), host .. " " .. predicate)
+          end
         end
       end
     end

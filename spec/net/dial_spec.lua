@@ -3,7 +3,7 @@ local net = require "moonring.net"
 local address = require "moonring.net.address"
 local dial = require "moonring.net.dial"
 local virtual = require "moonring.test"
-local process = require "spec.support.process"
+local system = require "spec.support.system"
 local eventually = require "spec.support.eventually"
 
 local function kinds_of(list)
@@ -22,21 +22,12 @@ local function parse_all(...)
   return out
 end
 
--- A listener whose backlog is full, so that connecting to it hangs: the kernel drops the SYN. It is another process's,
--- which is stopped.
+-- An address at which connecting hangs: the queue of its listener is full, and the kernel drops what asks to get in.
 local function blackhole(scope)
-  local child = process.start(scope, process.command("-e", [[
-    local listener = require("moonring.net").listen { backlog = 1 }
-    print("port " .. listener.port .. ".")
-    while true do listener:accept() end
-  ]]))
-  local port = tonumber((child:expect "port (%d+)%."))
-  child:kill("STOP")
-  repeat -- until its backlog is full
-    local ok, connection = pcall(moonring.timeout, 0.1, net.connect, { port = port })
-    if ok then scope:own(assert(connection)) end
-  until not ok
-  return ("127.0.0.1:%d"):format(port), child
+  local fd, port = system.deaf_listener()
+  scope:own { close = function() system.close(fd) end }
+  scope:own(assert(net.connect { port = port }))
+  return ("127.0.0.1:%d"):format(port)
 end
 
 -- A port that refuses.
@@ -52,7 +43,8 @@ describe("happy eyeballs", function()
   it("let the families take turns, beginning with the preferred one", function()
     assert.equal("[::1]:1 127.0.0.1:1 [::2]:1 127.0.0.2:1 [::3]:1",
       kinds_of(dial.interleave(parse_all("[::1]:1", "[::2]:1", "[::3]:1", "127.0.0.1:1", "127.0.0.2:1"))))
-    assert.equal("127.0.0.1:1 [::1]:1 127.0.0.2:1", kinds_of(dial.interleave(parse_all("127.0.0.1:1", "127.0.0.2:1", "[::1]:1"))))
+    assert.equal("127.0.0.1:1 [::1]:1 127.0.0.2:1",
+      kinds_of(dial.interleave(parse_all("127.0.0.1:1", "127.0.0.2:1", "[::1]:1"))))
     assert.equal("127.0.0.1:1", kinds_of(dial.interleave(parse_all "127.0.0.1:1")))
   end)
 
@@ -79,7 +71,7 @@ describe("happy eyeballs", function()
 
   it("begin the next attempt beside one that hangs, after 250 ms of it, and leave nothing of that", function()
     moonring.scope(function(scope)
-      local hole, child = blackhole(scope)
+      local hole = blackhole(scope)
       local good = scope:own(assert(net.listen {}))
       local before = moonring.stats()
       local started = moonring.now()
@@ -87,8 +79,7 @@ describe("happy eyeballs", function()
       local took = moonring.now() - started
       assert.equal(tostring(good:address()), tostring(connection:peer()))
       assert.is_true(took >= dial.ATTEMPT_DELAY, took)
-      assert.is_true(eventually(function() return moonring.stats().connections <= before.connections + 2 end)) -- and its accept
-      child:kill("CONT")
+      assert.is_true(eventually(function() return moonring.stats().connections <= before.connections + 2 end))
     end)
   end)
 
@@ -105,7 +96,7 @@ describe("happy eyeballs", function()
   it("end with the scope's deadline, and with its cancellation, leaving nothing", function()
     local before = moonring.stats()
     moonring.scope(function(scope)
-      local hole, child = blackhole(scope)
+      local hole = blackhole(scope)
       local list = parse_all(hole, hole, hole)
       local ok, failure = pcall(moonring.timeout, 0.3, dial.connect, list, "it")
       assert.is_false(ok)
@@ -115,7 +106,6 @@ describe("happy eyeballs", function()
       task:cancel()
       ok = task:join()
       assert.is_false(ok)
-      child:kill("CONT")
     end)
     assert.is_true(eventually(function() return moonring.stats().connections <= before.connections end))
     assert.equal(before.tasks, moonring.stats().tasks)
@@ -123,7 +113,7 @@ describe("happy eyeballs", function()
 
   it("stagger the attempts by the clock, also a virtual one", function()
     moonring.scope(function(scope)
-      local hole, child = blackhole(scope)
+      local hole = blackhole(scope)
       virtual.virtual_clock(function()
         local started = moonring.now()
         local ok, failure = pcall(moonring.timeout, 10, dial.connect, parse_all(hole, hole, hole), "it")
@@ -131,7 +121,6 @@ describe("happy eyeballs", function()
         assert.equal("deadline", failure.code)
         assert.equal(10, moonring.now() - started)
       end)
-      child:kill("CONT")
     end)
   end)
 end)
@@ -177,7 +166,8 @@ describe("net.connect_op", function()
   it("gives the connection, or the failure, to a select", function()
     moonring.scope(function(scope)
       local listener = scope:own(assert(net.listen {}))
-      local name, connection = moonring.select { made = net.connect_op { port = listener.port }, late = moonring.sleep_op(5) }
+      local attempt = net.connect_op { port = listener.port }
+      local name, connection = moonring.select { made = attempt, late = moonring.sleep_op(5) }
       assert.equal("made", name)
       scope:own(connection)
       local none, _, code = net.connect_op({ address = address.parse(refusal()) }):perform()
@@ -189,10 +179,10 @@ describe("net.connect_op", function()
   it("gives the attempt up when another operation is done", function()
     local before = moonring.stats()
     moonring.scope(function(scope)
-      local hole, child = blackhole(scope)
-      local name = moonring.select { made = net.connect_op { address = address.parse(hole) }, late = moonring.sleep_op(0.01) }
+      local hole = blackhole(scope)
+      local attempt = net.connect_op { address = address.parse(hole) }
+      local name = moonring.select { made = attempt, late = moonring.sleep_op(0.01) }
       assert.equal("late", name)
-      child:kill("CONT")
     end)
     assert.is_true(eventually(function() return moonring.stats().connections <= before.connections end))
     assert.equal(before.tasks, moonring.stats().tasks)

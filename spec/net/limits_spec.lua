@@ -8,14 +8,15 @@ local C = require("moonring.native").C
 describe("a server without descriptors", function()
   it("says so once, with the limit and the remedy, and goes on when there are some again", function()
     moonring.scope(function(scope)
-      local child = process.start(scope, ("bash -c %s"):format(process.quote("ulimit -n 24; exec " .. process.command("-e", [[
+      local command = process.command("-e", [[
         local net = require "moonring.net"
         local listener = assert(net.listen {})
         print("port " .. listener.port .. ".")
         net.serve(listener, function(connection)
           for line in connection:lines() do connection:write(line .. "\n") end
         end)
-      ]]))))
+      ]])
+      local child = process.start(scope, "bash -c " .. process.quote("ulimit -n 24; exec " .. command))
       local port = tonumber((child:expect "port (%d+)%."))
       local clients = {}
       for i = 1, 40 do
@@ -63,7 +64,8 @@ describe("a peer that vanishes", function()
       print(value, code)
       os.exit(0)
     ]]):format(options, action)
-    return process.run("timeout 20 unshare -rn sh -c " .. process.quote("ip link set lo up && " .. process.command("-e", script)))
+    local command = "ip link set lo up && " .. process.command("-e", script)
+    return process.run("timeout 20 unshare -rn sh -c " .. process.quote(command))
   end
 
   it("ends a write that it does not acknowledge, in the time that user_timeout gives it", function()

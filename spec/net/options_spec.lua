@@ -74,7 +74,8 @@ describe("socket options", function()
     end
     with_pair({}, {}, function(client, _, listener)
       for _, case in ipairs {
-        { nodelay = 1 }, { keepalive_idle = 1.5 }, { linger = true }, { linger = -1 }, { send_buffer = "x" }, { user_timeout = -1 },
+        { nodelay = 1 }, { keepalive_idle = 1.5 }, { linger = true }, { linger = -1 }, { send_buffer = "x" },
+        { user_timeout = -1 },
         { device = "no such device" }, { nonsense = 1 }, { [1] = 1 }, 5,
       } do
         for _, each in ipairs { client, listener } do
@@ -266,7 +267,8 @@ describe("marks", function()
   it("are checked", function()
     with_pair({}, {}, function(client)
       for _, wrong in ipairs {
-        { high = 1 }, { write_high = -1 }, { write_high = "x" }, { write_high = 10 }, { read_low = 262144 }, { read_high = 0 },
+        { high = 1 }, { write_high = -1 }, { write_high = "x" }, { write_high = 10 }, { read_low = 262144 },
+        { read_high = 0 },
         { read_high = 0 / 0 }, { write_high = math.huge },
       } do
         local ok, failure = pcall(client.marks, client, wrong)
