@@ -5,18 +5,19 @@ local errors = require "moonring.errors"
 local eventually = require "spec.support.eventually"
 local support = require "spec.support.process"
 
+local ffi = require "ffi"
+ffi.cdef "int getpid(void); int dup(int);"
+
 local function descriptors()
-  local pipe = io.popen("ls /proc/" .. require("ffi").C.getpid() .. "/fd | wc -l")
+  local pipe = io.popen("ls /proc/" .. ffi.C.getpid() .. "/fd | wc -l")
   local count = tonumber(pipe:read "*l")
   pipe:close()
   return count
 end
 
-require("ffi").cdef "int getpid(void);"
-
 -- The states of this process's children: "S", "Z"...
 local function children()
-  local pid, states = require("ffi").C.getpid(), {}
+  local pid, states = ffi.C.getpid(), {}
   local pipe = io.popen("ps -o stat=,comm= --ppid " .. pid)
   for line in pipe:lines() do
     local state, command = line:match "^%s*(%S+)%s+(%S+)"
@@ -174,8 +175,13 @@ describe("process.spawn", function()
     moonring.scope(function(scope)
       local file = scope:own(assert(fs.open(path, "w")))
       assert.is_true(process.run({ "sh", "-c", "echo out; echo err >&2", stdout = file, stderr = "stdout" }).ok)
+      local number = ffi.C.dup(file.descriptor)
+      local descriptor = scope:own(require("moonring.descriptor").new(number))
+      assert.is_true(process.run({ "echo", "more", stdout = descriptor }).ok)
+      descriptor:close()
+      refused("closed", "has been closed", process.run, { "true", stdout = descriptor })
     end)
-    assert.equal("out\nerr\n", fs.read_file(path):read_string())
+    assert.equal("out\nerr\nmore\n", fs.read_file(path):read_string())
     os.remove(path)
   end)
 
@@ -204,7 +210,7 @@ describe("process.spawn", function()
   end)
 
   it("changes the user, with that user's groups", function()
-    if require("ffi").C.getpid and select(2, process.run { "id", "-u" }) ~= "0\n" then return pending "needs root" end
+    if ffi.C.getpid and select(2, process.run { "id", "-u" }) ~= "0\n" then return pending "needs root" end
     local _, output = process.run { "id", user = "nobody" }
     assert.is_truthy(output:find("^uid=65534%(nobody%) gid=65534%(nogroup%) groups=65534%(nogroup%)"), output)
     _, output = process.run { "id", "-g", user = 12345, group = 54321 }
@@ -446,9 +452,9 @@ describe("a process", function()
   end)
 
   it("loses its status to a wait of somebody else, and says so", function()
-    require("ffi").cdef "int waitpid(int, int *, int);"
+    ffi.cdef "int waitpid(int, int *, int);"
     local child = assert(process.spawn { "true" })
-    require("ffi").C.waitpid(child.pid, nil, 0)
+    ffi.C.waitpid(child.pid, nil, 0)
     local status, message, code = child:wait()
     assert.is_nil(status)
     assert.equal("ECHILD", code)

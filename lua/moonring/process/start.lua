@@ -139,8 +139,9 @@ local function descriptor_of(what, number, value)
   end
   local found
   if type(value) == "table" or type(value) == "cdata" then
-    local ok, method = pcall(function() return value.descriptor end)
-    if ok and method then found = type(method) == "function" and method(value) or method end
+    -- Connections and outputs have descriptor(), files the number in that field, moonring.descriptor's objects number().
+    local ok, member = pcall(function() return value.descriptor or value.number end)
+    if ok and member then found = type(member) == "function" and member(value) or member end
   end
   if type(found) ~= "number" or found < 0 then
     refuse(what, "descriptor %d: a descriptor's number or an open connection or file is needed, not %s", number,
