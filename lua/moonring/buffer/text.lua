@@ -8,7 +8,6 @@ local errors = require "moonring.errors"
 local core = require "moonring.buffer.core"
 
 local C, ffi = native.C, native.ffi
-local band = bit.band
 local readable, writable, operand = core.readable, core.writable, core.operand
 local Buffer = core.Buffer
 local malformed, string_at = core.malformed, core.string_at
@@ -97,25 +96,21 @@ end
 
 local VARINT_BYTES_MAX, MQTT_BYTES_MAX, MQTT_MAX = 10, 4, 268435455
 local EXACT_MAX = 9007199254740991
+local TOO_LONG = -90 -- EMSGSIZE
+
+local varint_value = ffi.new("double[1]")
 
 -- All but the one-byte form, which callers have handled.
 local function read_varint_long(self, what, bytes_max, minimal)
-  local position, limit = self.position_, self.limit_
-  local value, scale, at = 0, 1, position
-  while true do
-    if at - position == bytes_max then return malformed(what, "the number is longer than %d bytes", bytes_max) end
-    if at >= limit then core.refuse(self, what, at - position + 1, "underflow") end
-    local byte = self.data_[at]
-    at = at + 1
-    value = value + band(byte, 127) * scale
-    scale = scale * 128
-    if value > EXACT_MAX then return nil, what .. ": the number is above 2^53 - 1", "ERANGE" end
-    if byte < 128 then
-      if minimal and byte == 0 then return malformed(what, "the number is longer than it must be") end
-      self.position_ = at
-      return value
-    end
-  end
+  local position, length = readable(self, what)
+  local data = self.data_ + position
+  local count = C.mr_varint_decode(data, length, bytes_max, varint_value)
+  if count == 0 then core.refuse(self, what, length + 1, "underflow") end
+  if count == TOO_LONG then return malformed(what, "the number is longer than %d bytes", bytes_max) end
+  if count < 0 then return nil, what .. ": the number is above 2^53 - 1", "ERANGE" end
+  if minimal and data[count - 1] == 0 then return malformed(what, "the number is longer than it must be") end
+  self.position_ = position + count
+  return varint_value[0]
 end
 
 local function varint_reader(what, bytes_max, minimal)
@@ -148,15 +143,7 @@ local function write_varint(self, what, value, max)
   if type(value) ~= "number" or not (value >= 0 and value <= max) or value % 1 ~= 0 then
     errors.raise("argument", "%s: the value must be a whole number from 0 to %.0f, not %s", what, max, tostring(value))
   end
-  local count = 0
-  while value >= 128 do
-    local low = value % 128
-    varint[count] = low + 128
-    value = (value - low) / 128
-    count = count + 1
-  end
-  varint[count] = value
-  count = count + 1
+  local count = C.mr_varint_encode(value, varint)
   local position = writable(self, what, count)
   self.position_ = position + count
   C.mr_bytes_move(self.data_ + position, varint, count)

@@ -58,9 +58,8 @@ local function forget_search(self, count)
   end
 end
 
--- Takes `count` bytes, which are there, off the front.
-local function consume(self, count)
-  self.bytes = self.bytes - count
+-- Takes `count` bytes, which are there, off the front, the first slice with them.
+local function consume_slices(self, count)
   local rest = count
   while rest > 0 do
     local head = self.head
@@ -71,6 +70,18 @@ local function consume(self, count)
     end
     rest = rest - left
     drop_head(self)
+  end
+end
+
+-- Takes `count` bytes, which are there, off the front. No loop in the usual case: it would be a short one in the middle
+-- of the caller's, which then is not compiled.
+local function consume(self, count)
+  self.bytes = self.bytes - count
+  local head = self.head
+  if head and count < head.limit_ - head.position_ then
+    head.position_ = head.position_ + count
+  else
+    consume_slices(self, count)
   end
   forget_search(self, count)
   if self.full and self.bytes <= self.low then self.full = false end

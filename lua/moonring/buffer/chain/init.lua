@@ -31,6 +31,12 @@ local M = {}
 ---@field high? integer bytes at which is_full becomes true; default max_bytes
 ---@field low? integer bytes at which it becomes false again; default half of high
 
+local function check_mark(name, value)
+  if type(value) ~= "number" or value ~= value or value < 0 then
+    raise("argument", "buffer.chain: %s is a number of bytes, not %s", name, tostring(value))
+  end
+end
+
 --- Makes an empty chain.
 ---@param options? moonring.ChainOptions
 ---@return moonring.Chain
@@ -39,11 +45,9 @@ function M.new(options)
   local max_bytes = options.max_bytes or math.huge
   local high = options.high or max_bytes
   local low = options.low or type(high) == "number" and high / 2 or 0
-  for name, value in pairs { max_bytes = max_bytes, high = high, low = low } do
-    if type(value) ~= "number" or value ~= value or value < 0 then
-      raise("argument", "buffer.chain: %s is a number of bytes, not %s", name, tostring(value))
-    end
-  end
+  check_mark("max_bytes", max_bytes)
+  check_mark("high", high)
+  check_mark("low", low)
   if low > high or high > max_bytes then
     raise("argument", "buffer.chain: low, high and max_bytes must not decrease: %.0f, %.0f, %.0f", low, high, max_bytes)
   end

@@ -25,12 +25,7 @@ local function find_across(self, needle, index, base, start)
   return C.mr_bytes_find(window, count, needle, size), start
 end
 
--- Offset of the needle's first occurrence, or nil, and then the search's memory says where to go on.
-local function find(self, needle)
-  if self.searched_for ~= needle then
-    self.searched_for = needle
-    self.searched, self.search_index, self.search_base = 0, self.first, 0
-  end
+local function find_in_slices(self, needle)
   local size = #needle
   local index, base, from = self.search_index, self.search_base, self.searched
   while index <= self.last do
@@ -52,6 +47,21 @@ local function find(self, needle)
   self.search_index, self.search_base = index, base
   self.searched = math.max(from, self.bytes - size + 1)
   return nil
+end
+
+-- Offset of the needle's first occurrence, or nil, and then the search's memory says where to go on. No loop in the usual
+-- case, as in consume.
+local function find(self, needle)
+  if self.searched_for ~= needle then
+    self.searched_for = needle
+    self.searched, self.search_index, self.search_base = 0, self.first, 0
+  end
+  local head = self.head
+  if head and self.searched == 0 then
+    local at = C.mr_bytes_find(head.data_ + head.position_, head.limit_ - head.position_, needle, #needle)
+    if at >= 0 then return at end
+  end
+  return find_in_slices(self, needle)
 end
 
 local function too_long(what, max)
