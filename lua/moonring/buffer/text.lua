@@ -12,6 +12,8 @@ local readable, writable, operand = core.readable, core.writable, core.operand
 local Buffer = core.Buffer
 local malformed, string_at = core.malformed, core.string_at
 
+local M = {}
+
 -- Lines and strings ---------------------------------------------------------------------------------------------------
 
 local LF, CR = 10, 13
@@ -94,26 +96,44 @@ end
 
 -- Variable-length integers --------------------------------------------------------------------------------------------
 
-local VARINT_BYTES_MAX, MQTT_BYTES_MAX, MQTT_MAX = 10, 4, 268435455
 local EXACT_MAX = 9007199254740991
 local TOO_LONG = -90 -- EMSGSIZE
 
-local varint_value = ffi.new("double[1]")
+-- The two forms: at most so many bytes, up to so much; minimal: no more bytes than it needs.
+M.varints = {
+  varint = { bytes_max = 10, max = EXACT_MAX, minimal = false },
+  varint_mqtt = { bytes_max = 4, max = 268435455, minimal = true },
+}
 
--- All but the one-byte form, which callers have handled.
-local function read_varint_long(self, what, bytes_max, minimal)
-  local position, length = readable(self, what)
-  local data = self.data_ + position
+local varint_value, varint = ffi.new("double[1]"), ffi.new("uint8_t[16]")
+
+--- The number at data and how many of the `length` bytes it takes; nil and 0 when it is cut; nil, a message and a code when
+--- there is none.
+function M.load_varint(what, data, length, bytes_max, minimal)
   local count = C.mr_varint_decode(data, length, bytes_max, varint_value)
-  if count == 0 then core.refuse(self, what, length + 1, "underflow") end
+  if count > 0 then
+    if minimal and count > 1 and data[count - 1] == 0 then
+      return malformed(what, "the number is longer than it must be")
+    end
+    return varint_value[0], count
+  end
+  if count == 0 then return nil, 0 end
   if count == TOO_LONG then return malformed(what, "the number is longer than %d bytes", bytes_max) end
-  if count < 0 then return nil, what .. ": the number is above 2^53 - 1", "ERANGE" end
-  if minimal and data[count - 1] == 0 then return malformed(what, "the number is longer than it must be") end
-  self.position_ = position + count
-  return varint_value[0]
+  return nil, what .. ": the number is above 2^53 - 1", "ERANGE"
 end
 
-local function varint_reader(what, bytes_max, minimal)
+--- Checks a number that is to be written. Returns the bytes that it takes.
+function M.check_varint(what, value, max)
+  if type(value) ~= "number" or not (value >= 0 and value <= max) or value % 1 ~= 0 then
+    errors.raise("argument", "%s: the value must be a whole number from 0 to %.0f, not %s", what, max, tostring(value))
+  end
+  return C.mr_varint_encode(value, varint)
+end
+
+M.store_varint = C.mr_varint_encode
+
+local function varint_reader(what, form)
+  local bytes_max, minimal = form.bytes_max, form.minimal
   return function(self)
     local position = self.position_
     if position < self.limit_ then
@@ -123,7 +143,16 @@ local function varint_reader(what, bytes_max, minimal)
         return byte
       end
     end
-    return read_varint_long(self, what, bytes_max, minimal)
+    local _, length = readable(self, what)
+    local value, count, code = M.load_varint(what, self.data_ + position, length, bytes_max, minimal)
+    if value then
+      self.position_ = position + count
+    elseif count == 0 then
+      core.refuse(self, what, length + 1, "underflow")
+    else
+      return nil, count, code
+    end
+    return value
   end
 end
 
@@ -131,19 +160,14 @@ end
 ---@return number? value
 ---@return string? message
 ---@return string? code "EILSEQ": longer than ten bytes; "ERANGE": above 2^53 - 1
-Buffer.read_varint = varint_reader("read_varint", VARINT_BYTES_MAX, false)
+Buffer.read_varint = varint_reader("read_varint", M.varints.varint)
 
 --- Reads a variable byte integer of MQTT (version 5, section 1.5.5): LEB128 of at most four bytes, and no more than it
 --- needs.
-Buffer.read_varint_mqtt = varint_reader("read_varint_mqtt", MQTT_BYTES_MAX, true)
+Buffer.read_varint_mqtt = varint_reader("read_varint_mqtt", M.varints.varint_mqtt)
 
-local varint = ffi.new("uint8_t[16]")
-
-local function write_varint(self, what, value, max)
-  if type(value) ~= "number" or not (value >= 0 and value <= max) or value % 1 ~= 0 then
-    errors.raise("argument", "%s: the value must be a whole number from 0 to %.0f, not %s", what, max, tostring(value))
-  end
-  local count = C.mr_varint_encode(value, varint)
+local function write_varint(self, what, value, form)
+  local count = M.check_varint(what, value, form.max) -- and there it is
   local position = writable(self, what, count)
   self.position_ = position + count
   C.mr_bytes_move(self.data_ + position, varint, count)
@@ -153,11 +177,13 @@ end
 --- Writes an unsigned LEB128 number of up to 2^53 - 1.
 ---@param value number
 function Buffer:write_varint(value)
-  return write_varint(self, "write_varint", value, EXACT_MAX)
+  return write_varint(self, "write_varint", value, M.varints.varint)
 end
 
 --- Writes a variable byte integer of MQTT, up to 268 435 455.
 ---@param value number
 function Buffer:write_varint_mqtt(value)
-  return write_varint(self, "write_varint_mqtt", value, MQTT_MAX)
+  return write_varint(self, "write_varint_mqtt", value, M.varints.varint_mqtt)
 end
+
+return M
