@@ -56,30 +56,34 @@ void mr_trace_place(const char *text) {
   current_place = text;
 }
 
+/* A walk up the stack, whose first frames, `skip` of them, are ours. */
 typedef struct walk {
-  void **frames;
-  int count;
+  mr_site *site;
+  int skip;
 } walk;
 
-/* Code that Lua's compiler has made lies in no object; unwinding through it aborts, and what is behind it says nothing. */
-static _Unwind_Reason_Code walk_frame(struct _Unwind_Context *context, void *data) {
-  walk *seen = data;
-  void *at = (void *)_Unwind_GetIP(context);
-  Dl_info object;
-  if (seen->count == SITE_FRAMES + OWN_FRAMES || !dladdr(at, &object))
-    return _URC_END_OF_STACK;
-  seen->frames[seen->count++] = at;
-  return _URC_NO_REASON;
+/*
+ * Stops at the first frame that is in no loaded object: that is code of LuaJIT's compiler, whose frames the unwinder can't be
+ * trusted with (it aborts the process on some of them). backtrace(3) would go on.
+ */
+static _Unwind_Reason_Code walk_frame(struct _Unwind_Context *context, void *argument) {
+  walk *walk = argument;
+  void *frame = (void *)_Unwind_GetIP(context);
+  struct dl_find_object object;
+  if (!frame || _dl_find_object((char *)frame - 1, &object))
+    return _URC_NORMAL_STOP;
+  if (walk->skip > 0) {
+    walk->skip--;
+    return _URC_NO_REASON;
+  }
+  walk->site->frames[walk->site->frame_count++] = frame;
+  return walk->site->frame_count < SITE_FRAMES ? _URC_NO_REASON : _URC_NORMAL_STOP;
 }
 
 void mr_site_here(mr_site *site, const char *what) {
-  void *frames[SITE_FRAMES + OWN_FRAMES];
-  walk seen = {frames, 0};
-  _Unwind_Backtrace(walk_frame, &seen);
-  int count = seen.count - OWN_FRAMES;
-  *site = (mr_site){.place = current_place, .what = what, .frame_count = count > 0 ? count : 0};
-  if (count > 0)
-    memcpy(site->frames, frames + OWN_FRAMES, (size_t)count * sizeof *frames);
+  *site = (mr_site){.place = current_place, .what = what};
+  walk walk = {site, OWN_FRAMES};
+  _Unwind_Backtrace(walk_frame, &walk);
 }
 
 static FILE *out(void) {
