@@ -43,19 +43,24 @@ end
 
 local collect
 
+local function by_id(left, right)
+  return left.id < right.id
+end
+
 -- A scope inside a task is not told apart from it: its children are the task's.
-local function collect_children(scope, into)
-  local child = scope.first_child
-  local newest_first = {}
-  while child do
-    newest_first[#newest_first + 1] = child
-    child = child.next_sibling
+local function collect_children(each)
+  local reports = {}
+  local record = task.innermost(each)
+  while record do
+    local child = record.first_child
+    while child do
+      reports[#reports + 1] = collect(child)
+      child = child.next_sibling
+    end
+    record = record ~= each and (record.outer or each)
   end
-  for i = #newest_first, 1, -1 do
-    child = newest_first[i]
-    if child.task then collect_children(child, into) else into[#into + 1] = collect(child) end
-  end
-  return into
+  table.sort(reports, by_id)
+  return reports
 end
 
 local function describe_wait(each)
@@ -77,17 +82,13 @@ function collect(each)
     cancelled = innermost.reason and tostring(innermost.reason) or nil,
     spawned_at = each[scheduler.SPAWNER] and place.text(each[scheduler.SPAWNER], each[scheduler.LINE]) or nil,
     traceback = each.coroutine and traceback_of(each.coroutine) or "",
-    children = collect_children(each, {}),
+    children = collect_children(each),
   }
   if report.state == "waiting" then
     report.waiting_on = describe_wait(each)
     report.waiting_seconds = math.max(now - each[scheduler.SINCE], 0)
   end
   return report
-end
-
-local function by_id(left, right)
-  return left.id < right.id
 end
 
 --- Every task that has not ended, as a tree: the tasks without a parent, each with its children.

@@ -8,6 +8,7 @@
 local errors = require "moonring.errors"
 local scheduler = require "moonring.scheduler"
 local task = require "moonring.task"
+local failures = require "moonring.failure"
 local clock = require "moonring.clock"
 local semaphore = require "moonring.semaphore"
 
@@ -52,7 +53,7 @@ end
 
 local function dispose(self, resource)
   local ok, failure = xpcall(self.close_one, task.record_traceback, resource)
-  if not ok then task.report("a pool could not close " .. tostring(resource), failure, task.current()) end
+  if not ok then failures.report("a pool could not close " .. tostring(resource), failure, task.current()) end
 end
 
 -- The reaper's timer: closing may wait, so it gets a task of its own, which nobody waits for.
