@@ -235,7 +235,14 @@ static void release(mr_record *record) {
     pool->idle_bytes += record->spare_bytes;
     return;
   }
-  mr_buffer_release(buffer);
+  if ((buffer->flags_ & MR_BUFFER_OPEN) && !buffer->mapping_) { /* mr_buffer_release, in place */
+    mr_iovec_release(&buffer->memory_);
+    buffer->data_ = NULL;
+    buffer->position_ = buffer->limit_ = buffer->capacity_ = 0;
+    buffer->flags_ = 0;
+  } else {
+    mr_buffer_release(buffer);
+  }
   record->pool = NULL;
   if (more_terms && pool->destroyed) {
     record_to_store(record);

@@ -90,12 +90,27 @@ local function end_deadlock(root)
   root:cancel(failure)
 end
 
+-- A turn costs a system call, so tasks that hand things to each other go on for so long before the kernel is asked
+-- again. What comes meanwhile waits no longer than that, and one round of those who are ready.
+local ROUNDS_SECONDS = 50e-6
+
+-- Returns whether some are ready still.
+local function run_rounds(root)
+  local more = run_ready()
+  if not more then return false end
+  local finish = C.mr_clock_now() + ROUNDS_SECONDS
+  repeat
+    more = run_ready()
+  until not more or root:has_ended() or C.mr_clock_now() >= finish
+  return more
+end
+
 --- Runs the loop until `root`, a task without a parent, has ended.
 function M.run_until(root)
   local loop = M.handle()
   local events = C.mr_loop_events(loop)
   while not root:has_ended() do
-    local more = run_ready()
+    local more = run_rounds(root)
     if root:has_ended() then break end
     local count = C.mr_loop_turn(loop, (more or M.advance_time) and 0 or -1)
     set_turn_time(C.mr_loop_now(loop))
