@@ -1,7 +1,7 @@
 -- moonring.scheduler: who runs now, who is ready, and the one way to wait.
 --
 -- To wait, a piece of code notes the task where its event will find it, and calls wait(object) with the object that
--- offers withdraw(task) for undoing that note (or interrupted(task), where more is to be done). Whoever brings the event takes the note away and calls wake(task), or
+-- offers withdraw(task) for undoing that note. Whoever brings the event takes the note away and calls wake(task), or
 -- run(task) from the loop. A cancellation withdraws the note and raises in the wait. Which of the two came first
 -- decides: a wait whose event has come returns, so nothing that was handed over is lost, and the next wait raises.
 --
@@ -35,8 +35,8 @@ local M = {
   POSITION = 4, -- in the queue of waiters it stands in
   SPAWNER = 5, -- the function that spawned it
   LINE = 6, -- and the line there
-  COUNT = 7, -- of its arguments; -1: it gets its resource instead
-  ARGUMENT = 8, -- the argument, or a table of several
+  COUNT = 7, -- of its arguments; -1: it gets its resource instead; -2: it was cancelled before it began
+  ARGUMENT = 8, -- the argument, or a table of several; or the reason of that cancellation
   TIMER = 9, -- of its sleep, or of its beginning
 }
 local READY, INTERRUPTED, ENDED, SINCE = M.READY, M.INTERRUPTED, M.ENDED, M.SINCE
@@ -95,7 +95,6 @@ M.wake = wake
 function M.interrupt(task)
   local object = task.waiting
   if not object or object == READY or object == INTERRUPTED or object == ENDED then return end
-  if object.interrupted then return object:interrupted(task) end
   object:withdraw(task)
   make_ready(task, INTERRUPTED)
 end

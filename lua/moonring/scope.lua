@@ -124,9 +124,11 @@ local function mark(record, reason)
   end
 end
 
---- Cancels a record and all below it.
+--- Cancels a record and all below it. What a task waits on may have its own way of that: interrupted(task, reason).
 function cancel(record, reason)
   if record.reason or record.is_detached then return end
+  local waiting = record.waiting
+  if waiting and waiting.interrupted then return waiting:interrupted(record, reason) end
   local task = task_of(record)
   local inside = task.scope
   -- A shield is passed by, and so is what was opened inside one, or by the end of a scope.
@@ -486,7 +488,10 @@ end
 function Scope:cancel(reason)
   local record = self.record
   if record == nil then record = self end
-  if not record or record.waiting == ENDED or record.reason then return end
+  if not record or record.reason then return end
+  local waiting = record.waiting
+  if waiting == ENDED then return end
+  if waiting and waiting.interrupted then return waiting:interrupted(record, reason) end -- may need no error
   cancel(record, reason or errors.new("cancelled", "cancelled"))
 end
 

@@ -19,6 +19,7 @@ local yield, create, resume = coroutines.yield, coroutines.create, coroutines.re
 local make_ready, turn_time = scheduler.make_ready, scheduler.turn_time
 local READY, INTERRUPTED, ENDED = scheduler.READY, scheduler.INTERRUPTED, scheduler.ENDED
 local COUNT, ARGUMENT, SPAWNER, LINE = scheduler.COUNT, scheduler.ARGUMENT, scheduler.SPAWNER, scheduler.LINE
+local NEVER_BEGUN = -2
 local record_traceback = failures.record_traceback
 local innermost, adopt, disown = scope.innermost, scope.adopt, scope.disown
 local Scope, record_of = scope.Scope, scope.record_of
@@ -39,8 +40,6 @@ local M = {
 ---@class moonring.Task: moonring.Scope
 ---@field id integer
 ---@field name? string
----@field failed? boolean
----@field failure? any what it failed with
 local Task = setmetatable({
   __name = "moonring.Task",
   is_open = true, reason = false, is_ending = false, scope = false,
@@ -54,25 +53,37 @@ local IDLE_COROUTINES_MAX = 1024
 local IDLE = {} -- what a coroutine yields that waits for its next task
 local task_count, serial = 0, 0
 
-local function end_task(task, ok, failure)
+-- What comes after a task's end however it was: who waits for it learns of that, and its scope is rid of it.
+local function leave_tree(task)
   task.waiting = ENDED
-  if not ok then
-    task.failed, task.failure = true, failure
-  end
   task_count = task_count - 1
   local joiners = task.joiners
   if joiners then
     task.joiners = nil
     while joiners:wake_first() do end
   end
-  local parent = task.parent
-  if not parent then
+  if not task.parent then
     M.roots[task] = nil
-    if task.on_end then task.on_end(task, ok, failure) end
     return
   end
   disown(task)
   if scope.on_end then scope.on_end(task) end
+end
+
+local function tell_parent(parent)
+  if parent.joining and not parent.first_child then scheduler.wake(parent.task or parent) end
+end
+
+local function end_task(task, ok, failure)
+  if not ok then
+    task.failed, task.failure = true, failure
+  end
+  leave_tree(task)
+  local parent = task.parent
+  if not parent then
+    if task.on_end then task.on_end(task, ok, failure) end
+    return
+  end
   if not ok then
     if scope.is_cancellation(task, failure) then
       if parent.reason then parent.cut_short = true end
@@ -83,7 +94,21 @@ local function end_task(task, ok, failure)
       scope.cancel(parent, errors.new("cancelled", "cancelled: a task of the same scope failed"))
     end
   end
-  if parent.joining and not parent.first_child then scheduler.wake(parent.task or parent) end
+  tell_parent(parent)
+end
+
+--- Ends a task that has been cancelled before it began. Without a reason its error is made when somebody asks. The
+--- table gets no new field by this: timers are mostly taken back. Internal.
+function Task:end_unstarted(reason)
+  self[COUNT], self[ARGUMENT] = NEVER_BEGUN, reason or false
+  leave_tree(self)
+  local parent = self.parent
+  if not parent then
+    if self.on_end then self.on_end(self, self:outcome()) end
+    return
+  end
+  if parent.reason then parent.cut_short = true end
+  tell_parent(parent)
 end
 
 -- Notes what the task's function has returned, for join.
@@ -122,15 +147,10 @@ local function coroutine_main(task)
   end
 end
 
---- Ends a task that has been cancelled before it began. Internal.
-function Task:end_unstarted()
-  end_task(self, false, self.reason)
-end
-
 --- Runs a new task's first step, or ends it when it was cancelled before. Internal.
 function Task:start()
   if self.reason then
-    if not self.resource then return self:end_unstarted() end
+    if not self.resource then return self:end_unstarted(self.reason) end
     self.fn = scheduler.check -- raises the reason, and what it owns is released as ever
   end
   local idle = #idle_coroutines
@@ -254,7 +274,7 @@ end
 
 function Task:__tostring()
   local waiting = self.waiting
-  local state = waiting == ENDED and (self.failed and "failed" or "ended") or not waiting and "running"
+  local state = waiting == ENDED and (self:outcome() and "ended" or "failed") or not waiting and "running"
     or (waiting == READY or waiting == INTERRUPTED) and "ready" or "waiting"
   return ("moonring.Task %d %s(%s)"):format(self.id, self.name and self.name .. " " or "", state)
 end
@@ -284,6 +304,10 @@ end
 --- How it has ended, like pcall: true and what its function returned, or false and what it failed with.
 function Task:outcome()
   if self.failed then return false, self.failure end
+  if self[COUNT] == NEVER_BEGUN then
+    self[ARGUMENT] = self[ARGUMENT] or errors.new("cancelled", "cancelled")
+    return false, self[ARGUMENT]
+  end
   local results = self.results
   if results then return true, unpack(results, 1, results.n) end
   return true
@@ -320,7 +344,8 @@ end
 
 --- Raises a task's failure where it has one.
 function M.raise_failure(task)
-  if task.failed then error(task.failure, 0) end
+  local ok, failure = task:outcome()
+  if not ok then error(failure, 0) end
 end
 
 M.IDLE = IDLE

@@ -39,9 +39,9 @@ function delay:withdraw(later) -- luacheck: ignore self
   clock.stop(later[TIMER], later)
 end
 
-function delay:interrupted(later) -- luacheck: ignore self
+function delay:interrupted(later, reason) -- luacheck: ignore self
   clock.stop(later[TIMER], later)
-  later:end_unstarted()
+  later:end_unstarted(reason)
 end
 
 function delay:describe_wait(later) -- luacheck: ignore self
@@ -58,6 +58,10 @@ function M.after(seconds, fn, ...)
   local me = scheduler.require_task "moonring.after"
   scheduler.check()
   local later = task.spawn_in(task.innermost(me), "moonring.after", 1, fn, ...)
+  if later.reason then -- of a scope that is cancelled and ending
+    scheduler.make_ready(later, scheduler.INTERRUPTED)
+    return later
+  end
   later.waiting = delay
   later[DELIVERED] = seconds
   later[TIMER] = clock.start(seconds, later)
