@@ -333,8 +333,11 @@ local function leave(handle, frame, ok, ...)
 end
 M.leave = leave
 
+-- No tail call: one of setmetatable would have LuaJIT give up compiling this when it is called by interpreted code, and then
+-- whatever calls it.
 local function new_handle(frame)
-  return setmetatable({ record = frame }, Handle)
+  local handle = setmetatable({ record = frame }, Handle)
+  return handle
 end
 M.new_handle = new_handle
 

@@ -18,7 +18,8 @@ local scope = require "moonring.scope"
 local yield, create, resume = coroutines.yield, coroutines.create, coroutines.resume
 local make_ready, turn_time = scheduler.make_ready, scheduler.turn_time
 local READY, INTERRUPTED, ENDED = scheduler.READY, scheduler.INTERRUPTED, scheduler.ENDED
-local COUNT, ARGUMENT, SPAWNER, LINE = scheduler.COUNT, scheduler.ARGUMENT, scheduler.SPAWNER, scheduler.LINE
+local BORN, SINCE, COUNT, ARGUMENT = scheduler.BORN, scheduler.SINCE, scheduler.COUNT, scheduler.ARGUMENT
+local SPAWNER, LINE = scheduler.SPAWNER, scheduler.LINE
 local NEVER_BEGUN = -2
 local record_traceback = failures.record_traceback
 local innermost, adopt, disown = scope.innermost, scope.adopt, scope.disown
@@ -45,6 +46,7 @@ local Task = setmetatable({
   is_open = true, reason = false, is_ending = false, scope = false,
   is_lean = false, is_detached = false, held = false, expiry = false,
   first_child = false, owned = false, first_failure = false, cut_short = false, joining = false, on_failure = false,
+  selection = false, -- what a case of a select has, see moonring.waiters
 }, { __index = Scope })
 Task.__index = Task
 
@@ -175,12 +177,15 @@ local function new_task(parent, fn)
   serial = serial + 1
   task_count = task_count + 1
   local now = turn_time()
-  -- One constructor with everything in it: the table never grows while the task does nothing special.
+  -- One constructor with everything in it: the table never grows while the task does nothing special. All constants: what
+  -- is copied as a whole costs less than what is put in key by key.
   local task = setmetatable({
-    now, now, false, false, false, false, 0, false, false,
-    id = serial, fn = fn, parent = false, coroutine = false, waiting = false, resource = false,
+    false, false, false, false, false, false, 0, false, false,
+    id = 0, fn = false, parent = false, coroutine = false, waiting = false, resource = false,
     next_sibling = false, previous_sibling = false,
   }, Task)
+  task[BORN], task[SINCE] = now, now
+  task.id, task.fn = serial, fn
   if parent then
     adopt(parent, task)
     if parent.reason then task.reason = parent.reason end
