@@ -51,11 +51,6 @@ function M.current()
   return current
 end
 
---- Makes another task the running one: for the start of a task. Internal.
-function M.set_current(task)
-  current = task
-end
-
 --- The running task; raises when none runs.
 ---@param what string the public function that needs it
 ---@return moonring.Task
@@ -184,13 +179,21 @@ end
 function M.report_hog()
 end
 
---- For who resumes a task by other means than run: before, and after.
-function M.count_resume()
+local function look_for_hog()
+  if watch.overdue ~= 0 then M.report_hog(current) end
+end
+
+--- For who resumes a task by other means than run: before. It may follow another task in the same resumption.
+function M.begin_resume(task)
+  if current then look_for_hog() end
+  current = task
   watch.resumes = watch.resumes + 1
 end
 
-function M.look_for_hog(task)
-  if watch.overdue ~= 0 then M.report_hog(task) end
+--- And after.
+function M.end_resume()
+  look_for_hog()
+  current = nil
 end
 
 --- Lets a waiting task run, now: called by the loop and by whoever hands it something, from the scheduler only.
@@ -199,16 +202,29 @@ local function run(task)
   current = task
   watch.resumes = watch.resumes + 1
   local ok, mark = resume(task.coroutine)
+  if watch.overdue ~= 0 then M.report_hog(current) end -- another than this when it has ended
   current = nil
-  if watch.overdue ~= 0 then M.report_hog(task) end
   if not ok then error(mark, 0) end -- the coroutine's own frame has failed, not the task's function
 end
 M.run = run
 
+local round_last = 0 -- up to where the round goes that is under way
+
+--- Takes the task that is ready next if it has not begun, so that a coroutine whose task has ended may go on with that.
+--- Switching coroutines would cost as much as a short task does.
+function M.next_unstarted()
+  if ready_first > round_last then return nil end
+  local task = ready[ready_first]
+  if task.coroutine or task.waiting ~= READY or task.reason then return nil end
+  ready[ready_first] = nil
+  ready_first = ready_first + 1
+  return task
+end
+
 --- Runs every task that is ready at this moment. Returns whether some are ready again.
 function M.run_ready()
-  local last = ready_last
-  while ready_first <= last do
+  round_last = ready_last
+  while ready_first <= round_last do
     local task = ready[ready_first]
     ready[ready_first] = nil
     ready_first = ready_first + 1
@@ -217,6 +233,7 @@ function M.run_ready()
       if task.coroutine then run(task) else task:start() end
     end
   end
+  round_last = 0
   if ready_first > ready_last then ready_first, ready_last = 1, 0 end
   return ready_last >= ready_first
 end

@@ -123,6 +123,12 @@ local function returned(task, ok, ...)
   return end_task(task, scope.finish(task, ok, (...)))
 end
 
+local function begin(task, thread)
+  task.coroutine = thread
+  task.waiting = false
+  scheduler.begin_resume(task)
+end
+
 -- A coroutine runs one task after another: making one costs more than a task of its own kind often does.
 local function coroutine_main(task)
   while true do
@@ -142,10 +148,14 @@ local function coroutine_main(task)
     end
     local own = task.coroutine
     task.coroutine = false
-    if #idle_coroutines >= IDLE_COROUTINES_MAX then return IDLE end
-    idle_coroutines[#idle_coroutines + 1] = own
-    task = nil -- luacheck: ignore (lets go of the ended task while the coroutine idles)
-    task = yield(IDLE)
+    task = scheduler.next_unstarted()
+    if task then
+      begin(task, own)
+    else
+      if #idle_coroutines >= IDLE_COROUTINES_MAX then return IDLE end
+      idle_coroutines[#idle_coroutines + 1] = own
+      task = yield(IDLE)
+    end
   end
 end
 
@@ -163,13 +173,9 @@ function Task:start()
   else
     thread = create(coroutine_main)
   end
-  self.coroutine = thread
-  self.waiting = false
-  scheduler.set_current(self)
-  scheduler.count_resume()
+  begin(self, thread)
   local ok, failure = resume(thread, self)
-  scheduler.set_current(nil)
-  scheduler.look_for_hog(self)
+  scheduler.end_resume()
   if not ok then error(failure, 0) end
 end
 
