@@ -46,6 +46,15 @@ local function fill_with_buffers(connection)
   end)
 end
 
+-- Writes until neither the kernel nor the queue takes any more.
+local function fill_up(connection)
+  local sent
+  repeat
+    sent = moonring.stats().bytes_sent
+    pcall(moonring.timeout, 0.02, fill, connection)
+  until moonring.stats().bytes_sent == sent
+end
+
 -- By name: a function that waits for ever. It gets the surroundings that make_world makes.
 local kinds = {
   ["sleep"] = function() moonring.sleep(60) end,
@@ -76,14 +85,8 @@ local kinds = {
   end,
   ["write of strings"] = function(world) fill(world.client) end,
   ["write of buffers"] = function(world) fill_with_buffers(world.client) end,
-  ["drain of a connection"] = function(world)
-    pcall(moonring.timeout, 0.01, fill, world.client)
-    world.client:drain(0)
-  end,
-  ["flush of a connection"] = function(world)
-    pcall(moonring.timeout, 0.01, fill, world.client)
-    world.client:flush()
-  end,
+  ["drain of a full connection"] = function(world) world.client:drain(0) end,
+  ["flush of a full connection"] = function(world) world.client:flush() end,
   ["accept of a listener"] = function(world) world.listener:accept() end,
   ["a service"] = function(world) net.serve(world.listener, function(connection) connection:read() end) end,
   ["connect"] = function(world) net.connect { port = world.deaf_port } end,
@@ -103,35 +106,31 @@ local kinds = {
       moonring.event():wait_op(), pool:acquire_op(), world.outside:join_op(), world.client:read_op(),
       world.listener:accept_op() }
   end,
-  ["select of room to write"] = function(world)
-    pcall(moonring.timeout, 0.01, fill, world.client)
-    moonring.select { world.client:drain_op(0) }
-  end,
+  ["select of a full connection"] = function(world) moonring.select { world.client:drain_op(0) } end,
 }
 
-local function make_world(scope)
+local function make_world(scope, name)
   local world = { listener = scope:own(assert(net.listen {})) }
   world.client = scope:own(assert(net.connect { port = world.listener.port }))
   world.server = scope:own(assert(world.listener:accept()))
   world.outside = scope:spawn(moonring.sleep, 60)
   world.deaf_port = deaf_listener(scope)
+  if name:find "full" then fill_up(world.client) end
   return world
 end
 
 -- What the runtime holds for others.
 local function holdings()
   local statistics = moonring.stats()
-  return { operations = statistics.operations, timers = statistics.timers, iovecs = statistics.memory.iovec_count,
-    chunk_bytes = statistics.memory.chunk_bytes }
+  return { operations = statistics.operations, timers = statistics.timers, bytes = statistics.memory.iovec_bytes }
 end
 
 describe("every wait", function()
   for name, wait in pairs(kinds) do
     it("is ended within a turn by a cancellation and leaves nothing: " .. name, function()
-      collectgarbage()
       local before = holdings()
       moonring.scope(function(scope)
-        local world = make_world(scope)
+        local world = make_world(scope, name)
         local count, inside = task.count(), holdings()
         local ended_in -- the turn in which the wait has raised
         local child = scope:spawn(function()
@@ -155,49 +154,45 @@ describe("every wait", function()
         assert.is_true(world.server:write "still") -- the other side is there, and usable
         world.outside:cancel()
       end)
-      collectgarbage()
       eventually(function() return moonring.stats().operations <= before.operations end)
       local after = holdings()
       assert.equal(before.operations, after.operations)
       assert.equal(before.timers, after.timers)
-      assert.equal(before.iovecs, after.iovecs)
     end)
   end
 end)
 
 describe("the memory of a wait that was cancelled", function()
-  -- What the kernel still has of the connection is counted in iovecs: those of the writes in flight.
-  for _, name in ipairs { "write of strings", "write of buffers", "drain of a connection", "flush of a connection",
-    "select of room to write" } do
+  for _, name in ipairs { "write of strings", "write of buffers", "drain of a full connection", "flush of a full connection",
+    "select of a full connection" } do
     it("is released only after the kernel's completion: " .. name, function()
       moonring.scope(function(scope)
-        local world = make_world(scope)
-        collectgarbage()
-        local before = holdings()
+        local world = make_world(scope, name)
         local child = scope:spawn(kinds[name], world)
-        moonring.sleep(0.03)
+        moonring.sleep(0.05)
         child:cancel()
         child:join()
         child = nil -- luacheck: ignore
-        collectgarbage() -- the scope's buffer has been released, and no Lua object holds any
+        collectgarbage() -- no object of Lua's holds any of it
+        local client = world.client
+        local queued = native.C.mr_connection_queued(client.handle, client.slot)
+        assert.is_true(queued > 0)
         local held = holdings()
-        assert.is_true(held.operations > before.operations, "nothing is in flight: this shows nothing")
-        assert.is_true(held.iovecs > before.iovecs)
-        world.client:close(0)
-        -- From now on every look: as long as the operation is owed, its memory is there.
-        local looks, released_at = 0, nil
+        client:close(0)
+        -- From now on at every look: as long as the operation is owed, all of its memory is there.
+        local looks, now = 0, nil
         repeat
-          local now = holdings()
+          now = holdings()
           looks = looks + 1
           if now.operations >= held.operations then
-            assert.is_true(now.iovecs > before.iovecs, "released at look " .. looks .. ", while the kernel has it")
-          else
-            released_at = looks
+            assert.is_true(now.bytes >= held.bytes, "released at look " .. looks .. ", while the kernel has it")
           end
           moonring.sleep(0)
-        until released_at or looks > 10000
-        assert.is_truthy(released_at)
-        assert.is_true(eventually(function() return moonring.stats().memory.iovec_count <= before.iovecs end))
+        until now.operations < held.operations or looks > 10000
+        -- A receive and a send have come home: so there was one in flight. And its memory has.
+        assert.is_true(eventually(function() return moonring.stats().operations <= held.operations - 2 end))
+        world.server:close(0)
+        assert.is_true(eventually(function() return moonring.stats().memory.iovec_bytes <= held.bytes - queued end))
         world.outside:cancel()
       end)
     end)
@@ -205,7 +200,7 @@ describe("the memory of a wait that was cancelled", function()
 
   it("is released only after the kernel's completion: read into a buffer", function()
     moonring.scope(function(scope)
-      local world = make_world(scope)
+      local world = make_world(scope, "read")
       local child = scope:spawn(kinds["read into a buffer"], world)
       moonring.sleep(0.03)
       local ring_bytes = moonring.stats().receive_ring_bytes
@@ -221,7 +216,7 @@ describe("the memory of a wait that was cancelled", function()
 
   it("is released only after the kernel's completion: connect", function()
     moonring.scope(function(scope)
-      local world = make_world(scope)
+      local world = make_world(scope, "connect")
       local connections = moonring.stats().connections
       local child = scope:spawn(kinds.connect, world)
       moonring.sleep(0.03)
