@@ -93,12 +93,43 @@ describe("the watchdog", function()
     assert.equal(0, status)
     assert.matches("the loop has been held for 0%.1", output)
     assert.matches("Task %d+ the hog .* has held the loop", output)
-    assert.matches("in function 'computes'", output)
+    assert.matches("it is here:.-in function 'computes'", output)
     assert.matches("spawned at %(command line%):%d+", output:gsub("%[string.-%]", "(command line)"))
   end)
 
-  it("reports a task that blocks", function()
-    assert.matches("the hog", (select(2, run(script "os.execute('sleep 0.4')"))))
+  it("reports where a task blocks", function()
+    local _, output = run(script "os.execute('sleep 0.4')")
+    assert.matches("the hog .-it is here:\n[^\n]+\n[^\n]+:5: in function 'computes'", output)
+  end)
+
+  it("reports from within a coroutine of the user's own, and from a compiled loop when that ends", function()
+    local _, output = run(script [=[
+      local function spins()
+        local sum, start = 0, moonring.now()
+        while moonring.now() - start < 0.4 do
+          for i = 1, 1e6 do sum = sum + i % 7 end
+        end
+      end
+      coroutine.wrap(spins)()
+    ]=])
+    assert.matches("the hog .-it is here:.-in function <.-inside of:.-in function 'computes'", output)
+  end)
+
+  it("leaves a hook of the script's own in its place", function()
+    local _, output = run [[
+      local moonring = require "moonring"
+      jit.off()
+      moonring.watchdog(0.1)
+      local calls = 0
+      debug.sethook(function() calls = calls + 1 end, "c")
+      local t = os.clock()
+      while os.clock() - t < 0.3 do end
+      local before = calls
+      tostring(1)
+      print(calls > before and "still there")
+    ]]
+    assert.matches("has held the loop", output)
+    assert.matches("still there", output)
   end)
 
   it("says nothing of a loop that is idle, or busy with many", function()
