@@ -173,6 +173,42 @@ describe("a deadlock", function()
     assert.matches("released", output)
   end)
 
+  it("is found after connections, timers and signals have been at work, whatever of them is still known inside", function()
+    local status, output = run [[
+      local moonring, net = require "moonring", require "moonring.net"
+      moonring.watchdog(10)
+      moonring.scope(function(scope)
+        local listener = scope:own(assert(net.listen {}))
+        local client = scope:own(assert(net.connect { port = listener.port }))
+        local server = scope:own(assert(listener:accept()))
+        client:write(("x"):rep(1000000))
+        for _ = 1, 3 do server:read() end
+        moonring.after(60, print):cancel()
+        pcall(moonring.timeout, 0.01, server.write, server, ("y"):rep(100000000))
+        pcall(moonring.timeout, 0.01, listener.accept, listener)
+        client:close(0)
+        server:close(0)
+      end)
+      moonring.event():wait()
+    ]]
+    assert.equal(1, status)
+    assert.matches("deadlock: every task waits", output)
+  end)
+
+  it("is not seen where a peer may still come", function()
+    moonring.scope(function(scope)
+      local child = process.start(scope, process.command("-e", [[
+        local moonring, net = require "moonring", require "moonring.net"
+        local listener = net.listen {}
+        print("up")
+        moonring.event():wait()
+      ]]))
+      child:expect "up"
+      moonring.sleep(0.2)
+      assert.is_true(child:is_running())
+    end)
+  end)
+
   it("ends the process also when a task does not let itself be cancelled", function()
     local status, output = run [[
       local moonring = require "moonring"
