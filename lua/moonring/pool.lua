@@ -11,6 +11,7 @@ local task = require "moonring.task"
 local failures = require "moonring.failure"
 local clock = require "moonring.clock"
 local semaphore = require "moonring.semaphore"
+local operation = require "moonring.operation"
 
 ---@class moonring.PoolOptions
 ---@field open fun(): any, string?, string? makes one; nil, message, code when that fails
@@ -150,11 +151,19 @@ function Pool:acquire()
   return use_place(self)
 end
 
+local Acquire = operation.class("moonring.Operation.PoolAcquire", {
+  describe = function() return "pool:acquire" end,
+  try = function(self) return self.pool.is_closed or self.pool.permits:try_acquire() end,
+  block = function(self, case) self.pool.permits.queue:add(case) end,
+  withdraw = function(self, case) self.pool.permits.queue:remove(case) end,
+  finish = function() end,
+})
+
 --- acquire as an operation for moonring.select. It is chosen when there is a place for the borrower; checking an idle one
 --- or opening a new one, which may wait, comes after the choice.
 ---@return moonring.Operation
 function Pool:acquire_op()
-  return self.permits:acquire_op():wrap(function() return use_place(self) end)
+  return setmetatable({ pool = self }, Acquire):wrap(function() return use_place(self) end)
 end
 
 --- Gives one back.

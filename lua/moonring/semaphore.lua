@@ -73,7 +73,7 @@ function Semaphore:__tostring()
 end
 
 local Acquire = operation.class("moonring.Operation.Acquire", {
-  describe = function(self) return self.semaphore.queue.what end,
+  describe = function() return "semaphore:acquire" end,
   try = function(self) return self.semaphore:try_acquire() end,
   block = function(self, case) self.semaphore.queue:add(case) end,
   withdraw = function(self, case) self.semaphore.queue:remove(case) end,

@@ -26,6 +26,30 @@ describe("a deadline", function()
     assert.matches("0%.01 s given at .*cancel_spec%.lua:%d+", failure.message)
   end)
 
+  it("names its place also when it is one of several, and passes while the end waits for children", function()
+    local lines = {}
+    local function failure_of_inner()
+      local _, failure = code_of(function()
+        lines.inner = debug.getinfo(1, "l").currentline + 1
+        moonring.timeout(0.01, function()
+          moonring.spawn(moonring.sleep, 60)
+          if lines.wait then moonring.timeout(60, moonring.sleep, 60) end
+        end)
+      end)
+      return failure
+    end
+    for _, wait in ipairs { false, true } do
+      lines.wait = wait
+      moonring.timeout(60, function()
+        moonring.scope(function()
+          assert.matches("cancel_spec%.lua:" .. "%d+", tostring(failure_of_inner()))
+          local failure = coroutine.wrap(failure_of_inner)()
+          assert.matches("cancel_spec%.lua:" .. lines.inner .. " ", failure.message)
+        end)
+      end)
+    end
+  end)
+
   it("is the nearest of the nested ones", function()
     test.virtual_clock(function()
       for _, times in ipairs { { 1, 5 }, { 5, 1 } } do
@@ -149,6 +173,49 @@ describe("a cancellation", function()
     end)
     assert.is_false(ran)
     assert.is_true(closed)
+  end)
+
+  it("of a later task ends it at once, and its error is made when somebody asks", function()
+    moonring.scope(function(scope)
+      local mine = errors.new("cancelled", "mine")
+      local plain, with_reason, of_scope = moonring.after(60, print), moonring.after(60, print), nil
+      plain:cancel()
+      with_reason:cancel(mine)
+      assert.is_true(plain:has_ended())
+      plain:cancel()
+      local ok, failure = plain:join()
+      assert.is_false(ok)
+      assert.equal("cancelled", failure.code)
+      assert.equal(failure, select(2, plain:join()))
+      assert.equal(mine, select(2, with_reason:join()))
+      assert.matches("failed", tostring(plain))
+      local _, left_by = pcall(moonring.scope, function(inner)
+        of_scope = moonring.after(60, print)
+        inner:cancel(mine)
+      end)
+      assert.equal(mine, left_by)
+      assert.equal(mine, select(2, of_scope:join()))
+      assert.is_true(scope.is_open)
+    end)
+  end)
+
+  it("goes by what runs while a scope ends, and reaches it again afterwards", function()
+    local closed, code
+    moonring.scope(function(scope)
+      local child = scope:spawn(function()
+        moonring.scope(function(inner)
+          inner:own { close = function()
+            moonring.timeout(5, moonring.sleep, 0.01) -- a scope of its own, opened by the release
+            closed = true
+          end }
+        end)
+        code = code_of(moonring.sleep, 60)
+      end)
+      moonring.sleep(0)
+      child:cancel()
+    end)
+    assert.is_true(closed)
+    assert.equal("cancelled", code)
   end)
 
   it("of the running task itself is raised by its next wait", function()
