@@ -29,9 +29,8 @@ mr_watch *mr_watch_state(void) {
 
 static void report(double seconds) {
   char text[128];
-  int length = snprintf(
-      text, sizeof text,
-      "moonring: the loop has been held for %.3f s by one task; its traceback follows\n", seconds);
+  int length = snprintf(text, sizeof text,
+                        "moonring: the loop has been held for %.3f s by one task; its traceback follows\n", seconds);
   if (write(STDERR_FILENO, text, (size_t)length) < 0)
     return; /* nobody to tell */
 }

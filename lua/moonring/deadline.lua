@@ -7,6 +7,7 @@ local errors = require "moonring.errors"
 local scheduler = require "moonring.scheduler"
 local coroutines = require "moonring.coroutines"
 local failures = require "moonring.failure"
+local tree = require "moonring.tree"
 local scope = require "moonring.scope"
 local clock = require "moonring.clock"
 local place = require "moonring.place"
@@ -103,7 +104,7 @@ function Deadline:expired()
   self.timer, record.expiry = false, false
   if record.reason then return end
   local where = self.func and place.text(self.func, self.line) or place_of(record)
-  scope.cancel(record, errors.new("deadline", ("deadline: the %g s given at %s have passed"):format(self.seconds, where)))
+  tree.cancel(record, errors.new("deadline", ("deadline: the %g s given at %s have passed"):format(self.seconds, where)))
 end
 
 --- Gives everything in this scope and below `seconds` together, from now: then it is cancelled with an error of code

@@ -1,8 +1,7 @@
 -- moonring.scope: blocks that own what is made in them: memory, sockets, child tasks.
 --
--- Each task is the outermost scope of its own code, and its chain of open scopes leads from the innermost outward to
--- it. Child tasks hang on the scope that they were spawned in. Cancelling a scope means marking it, the scopes opened
--- inside it, their child tasks and so on, and waking whoever waits there. The mark stays: every later wait inside a
+-- Each task is the outermost scope of its own code. Cancelling a scope means marking it, the scopes opened inside it,
+-- their child tasks and so on (moonring.tree), and waking whoever waits there. The mark stays: every later wait inside a
 -- cancelled scope raises again, so a pcall can't swallow it. A shield is a scope that the marking passes by.
 --
 -- A scope ends in this order: its children are waited for (cancelled first, when it ends by an error), then what it
@@ -15,19 +14,22 @@
 -- doesn't either, compiled code makes no table at all. Buffers are on a list in C (runtime/pool.h) as long as nothing
 -- else is owned. A frame that has nothing but such buffers is lean, and its end is a few lines.
 --
--- In this module and above, `record` is what has the state of a scope: a frame or a task.
+-- A `record` is what has the state of a scope: a frame or a task.
 
 local native = require "moonring.native"
 local errors = require "moonring.errors"
 local scheduler = require "moonring.scheduler"
 local coroutines = require "moonring.coroutines"
 local failures = require "moonring.failure"
+local tree = require "moonring.tree"
 require "moonring.buffer" -- first: leases have all the methods of buffers
 local leases = require "moonring.buffer.pool"
 
 local C = native.C
 local current = scheduler.current
 local record_traceback = failures.record_traceback
+local innermost, task_of, fatten, adopt, disown = tree.innermost, tree.task_of, tree.fatten, tree.adopt, tree.disown
+local cancel, is_cancellation = tree.cancel, tree.is_cancellation
 local ENDED = scheduler.ENDED
 
 local M = {
@@ -70,91 +72,6 @@ local function clear(frame)
 end
 
 local spare = { frame = false } -- linked by `outer`
-
-local function innermost(task)
-  return task.scope or task
-end
-M.innermost = innermost
-
-local function task_of(record)
-  return record.task or record
-end
-
--- A task has no such fields of its own while it doesn't need them.
-local function fatten(record)
-  if record.is_lean then record.is_lean = false end
-end
-
--- The tree ------------------------------------------------------------------------------------------------------------
-
---- Hangs a task on the scope that it belongs to. Internal.
-function M.adopt(record, child)
-  fatten(record)
-  child.parent = record
-  local first = record.first_child
-  if first then
-    child.next_sibling = first
-    first.previous_sibling = child
-  end
-  record.first_child = child
-end
-local adopt = M.adopt
-
---- Takes a task off its scope. Internal.
-function M.disown(child)
-  local previous, following = child.previous_sibling, child.next_sibling
-  if previous then previous.next_sibling = following else child.parent.first_child = following end
-  if following then following.previous_sibling = previous end
-  child.previous_sibling, child.next_sibling = false, false
-end
-local disown = M.disown
-
-local cancel
-
--- Marks one record and what was spawned in it.
-local function mark(record, reason)
-  if record.reason then return end
-  record.reason = reason
-  fatten(record)
-  local child = record.first_child
-  while child do
-    local following = child.next_sibling -- one that has not begun may end at once
-    cancel(child, reason)
-    child = following
-  end
-end
-
---- Cancels a record and all below it. What a task waits on may have its own way of that: interrupted(task, reason).
-function cancel(record, reason)
-  if record.reason or record.is_detached then return end
-  local waiting = record.waiting
-  if waiting and waiting.interrupted then return waiting:interrupted(record, reason) end
-  local task = task_of(record)
-  local inside = task.scope
-  -- A shield is passed by, and so is what was opened inside one, or by the end of a scope.
-  local from, each = inside, inside
-  while each and each ~= record do
-    if each.is_shield then from = each.outer elseif each.is_ending then from = each end
-    each = each.outer
-  end
-  if record.is_ending then from = each end
-  local is_reached = from == inside
-  while from and from ~= record do
-    mark(from, reason)
-    from = from.outer
-  end
-  mark(record, reason)
-  if is_reached and not (inside or record).is_ending then scheduler.interrupt(task) end
-end
-M.cancel = cancel
-
--- Whether a failure is only what the scope was cancelled with.
-local function is_cancellation(record, failure)
-  local reason = record.reason
-  if not reason then return false end
-  return failure == reason or errors.is(failure, "cancelled") or errors.is(failure, "deadline")
-end
-M.is_cancellation = is_cancellation
 
 -- Ends ----------------------------------------------------------------------------------------------------------------
 

@@ -13,6 +13,7 @@ local scheduler = require "moonring.scheduler"
 local place = require "moonring.place"
 local waiters = require "moonring.waiters"
 local failures = require "moonring.failure"
+local tree = require "moonring.tree"
 local scope = require "moonring.scope"
 
 local yield, create, resume = coroutines.yield, coroutines.create, coroutines.resume
@@ -22,7 +23,7 @@ local BORN, SINCE, COUNT, ARGUMENT = scheduler.BORN, scheduler.SINCE, scheduler.
 local SPAWNER, LINE = scheduler.SPAWNER, scheduler.LINE
 local NEVER_BEGUN = -2
 local record_traceback = failures.record_traceback
-local innermost, adopt, disown = scope.innermost, scope.adopt, scope.disown
+local innermost, adopt, disown = tree.innermost, tree.adopt, tree.disown
 local Scope, record_of = scope.Scope, scope.record_of
 
 local M = {
@@ -87,13 +88,13 @@ local function end_task(task, ok, failure)
     return
   end
   if not ok then
-    if scope.is_cancellation(task, failure) then
+    if tree.is_cancellation(task, failure) then
       if parent.reason then parent.cut_short = true end
     elseif parent.on_failure then
       parent.on_failure(failure, task)
     else
       scope.note_failure(parent, failure, task)
-      scope.cancel(parent, errors.new("cancelled", "cancelled: a task of the same scope failed"))
+      tree.cancel(parent, errors.new("cancelled", "cancelled: a task of the same scope failed"))
     end
   end
   tell_parent(parent)

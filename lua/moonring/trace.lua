@@ -7,7 +7,7 @@
 local native = require "moonring.native"
 local errors = require "moonring.errors"
 local task = require "moonring.task"
-local scope = require "moonring.scope"
+local scopes = require "moonring.scope"
 local iovec = require "moonring.iovec"
 local buffer = require "moonring.buffer"
 
@@ -107,16 +107,16 @@ end
 
 local function follow_scopes()
   for _, name in ipairs { "own", "allocate", "allocate_aligned" } do
-    local method = scope.Scope[name]
-    scope.Scope[name] = function(self, ...)
+    local method = scopes.Scope[name]
+    scopes.Scope[name] = function(self, ...)
       local function follow(resource, ...)
-        assign(resource, scope.record_of(self, name))
+        assign(resource, scopes.record_of(self, name))
         return resource, ...
       end
       return follow(method(self, ...))
     end
   end
-  function scope.on_end(record, ...)
+  function scopes.on_end(record, ...)
     local parent = record.parent or record.outer or record.task
     for i = 1, select("#", ...) do
       assign(select(i, ...), parent)

@@ -176,8 +176,8 @@ describe("a scope", function()
         log = {}
         fresh:own(resource(log, "the fresh one's"))
         for _, use in ipairs { "spawn", "own", "allocate", "allocate_aligned", "release", "deadline", "spawn_owning" } do
-          local argument = use == "own" and resource(log, "late") or use == "spawn" and print or use == "release" and mine or 8
-          local ok, failure = pcall(stale[use], stale, argument, 8)
+          local arguments = { own = resource(log, "late"), spawn = print, release = mine }
+          local ok, failure = pcall(stale[use], stale, arguments[use] or 8, 8)
           assert.is_false(ok)
           assert.equal("closed", failure.code)
         end

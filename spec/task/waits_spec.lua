@@ -180,7 +180,7 @@ describe("the memory of a wait that was cancelled", function()
         local held = holdings()
         client:close(0)
         -- From now on at every look: as long as the operation is owed, all of its memory is there.
-        local looks, now = 0, nil
+        local looks, now = 0
         repeat
           now = holdings()
           looks = looks + 1

@@ -1,7 +1,5 @@
 -- Makes the table of scripts/bench/tasks out of lines of round, peer, name and nanoseconds.
 
-local PEERS = { "moonring", "cqueues", "luv" }
-
 local names, values = {}, {} -- values[name][peer][round]
 for line in io.lines((...)) do
   local round, peer, name, value = line:match("^(%d+)\t(%S+)\t([^\t]+)\t(%S+)$")
@@ -34,7 +32,8 @@ local function ratio(name, peer)
   return ("%.2f (%.2f to %.2f)"):format(median(ratios), in_order[1], in_order[#in_order])
 end
 
-print(("%-22s %9s %9s %9s   %-22s %s"):format("ns each", PEERS[1], PEERS[2], PEERS[3], "moonring / cqueues", "moonring / luv"))
+print(("%-22s %9s %9s %9s   %-22s %s"):format("ns each", "moonring", "cqueues", "luv", "moonring / cqueues",
+  "moonring / luv"))
 for _, name in ipairs(names) do
   local of = values[name]
   print(("%-22s %9.0f %9.0f %9.0f   %-22s %s"):format(name, median(of.moonring), median(of.cqueues), median(of.luv),
