@@ -64,6 +64,8 @@ static void hog_found(lua_State *L, lua_Debug *frame) {
 
 static void interrupt(int signal_number) {
   (void)signal_number;
+  if (!watched)
+    return;
   lua_Hook hook = lua_gethook(watched);
   if (hook != hog_found) {
     former_hook.function = hook;
@@ -143,6 +145,8 @@ int main(int argc, char **argv) {
     const char *message = lua_tostring(L, -1);
     fprintf(stderr, "moonring: %s\n", message ? message : "(error object)");
   }
+  mr_watch_start(0);
+  watched = NULL; /* a signal may still be on its way */
   lua_close(L);
   return call.status;
 }

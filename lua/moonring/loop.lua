@@ -140,6 +140,7 @@ function M.close()
   local loop = handle
   handle = nil
   M.started = false
+  C.mr_watch_start(0) -- the watchdog has nothing to watch any more
   local owed = C.mr_loop_finish(loop, 2, iovecs_held)
   return owed, tonumber(iovecs_held[0])
 end

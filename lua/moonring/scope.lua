@@ -93,7 +93,7 @@ end
 -- Returns an error when it can't wait for them.
 local function wait_for_children(record)
   while record.first_child do
-    record.joining = true
+    record.joining = current() -- its own task, or one that resumed a coroutine of that
     if not scheduler.wait_uninterrupted(children) and record.first_child then
       local refusal = coroutines.refusal()
       if record.task then

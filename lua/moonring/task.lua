@@ -74,7 +74,7 @@ local function leave_tree(task)
 end
 
 local function tell_parent(parent)
-  if parent.joining and not parent.first_child then scheduler.wake(parent.task or parent) end
+  if parent.joining and not parent.first_child then scheduler.wake(parent.joining) end
 end
 
 local function end_task(task, ok, failure)
