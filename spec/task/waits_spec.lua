@@ -46,13 +46,15 @@ local function fill_with_buffers(connection)
   end)
 end
 
--- Writes until neither the kernel nor the queue takes any more.
+-- Writes until neither the kernel nor the queue takes any more, and has not for some rounds: the machine may be busy.
 local function fill_up(connection)
-  local sent
+  local sent, rounds = nil, 0
   repeat
-    sent = moonring.stats().bytes_sent
+    local before = sent
     pcall(moonring.timeout, 0.02, fill, connection)
-  until moonring.stats().bytes_sent == sent
+    sent = moonring.stats().bytes_sent
+    rounds = sent == before and rounds + 1 or 0
+  until rounds == 5
 end
 
 -- By name: a function that waits for ever. It gets the surroundings that make_world makes.
@@ -179,13 +181,14 @@ describe("the memory of a wait that was cancelled", function()
         assert.is_true(queued > 0)
         local held = holdings()
         client:close(0)
-        -- From now on at every look: as long as the operation is owed, all of its memory is there.
+        -- What the kernel has not been given goes at once. But from now on at every look: as long as the operation is owed,
+        -- its memory is there.
         local looks, now = 0
         repeat
           now = holdings()
           looks = looks + 1
           if now.operations >= held.operations then
-            assert.is_true(now.bytes >= held.bytes, "released at look " .. looks .. ", while the kernel has it")
+            assert.is_true(now.bytes > held.bytes - queued, "released at look " .. looks .. ", while the kernel has it")
           end
           moonring.sleep(0)
         until now.operations < held.operations or looks > 10000
