@@ -141,6 +141,8 @@ typedef struct mr_watch {
 MR_API mr_watch *mr_watch_state(void);
 /* Starts it, or changes its limit; noticed between `seconds` and a quarter more. 0 stops it. Result: 0 or negative errno. */
 MR_API int mr_watch_start(double seconds);
+/* Sends this signal to the thread that started the watch whenever it is found to be held, from its next start on. 0: none. */
+MR_API void mr_watch_interrupt(int signal_number);
 
 /* Arms a timer: MR_EVENT_TIMER comes `seconds` from now, never earlier. Result: its slot, or -ENOMEM. */
 MR_API int mr_timer_start(mr_loop *loop, double seconds);

@@ -175,13 +175,13 @@ local function run_main(options, chunks, arguments)
   local signal_received = watch_signals(root)
   loop.run_until(root)
   local received = signal_received()
-  local failure = root.failure
+  local ok, failure = root:outcome()
   local leaked = end_loop(options.leaks)
-  if received and (not root.failed or errors.is(failure, "cancelled")) then
+  if received and (ok or errors.is(failure, "cancelled")) then
     finish_output(END_SECONDS)
     C.mr_signal_die(received)
   end
-  if not root.failed then return leaked and 1 or 0 end
+  if ok then return leaked and 1 or 0 end
   report(failure, root)
   return 1
 end

@@ -6,6 +6,7 @@
 local native = require "moonring.native"
 local loop = require "moonring.loop"
 local task = require "moonring.task"
+local deadline = require "moonring.deadline"
 
 local C, ffi = native.C, native.ffi
 
@@ -157,7 +158,7 @@ local function exchange()
 end
 
 local function check_service(report)
-  local root = task.root(function() return task.timeout(5, exchange) end)
+  local root = task.root(function() return deadline.timeout(5, exchange) end)
   local ran, failure = pcall(loop.run_until, root)
   if not ran or root.failed then
     return report:add("problem", "a service", tostring(ran and root.failure or failure))

@@ -247,7 +247,7 @@ end
 
 local function serve_in(scope, listener, handler)
   scope:own(listener)
-  scope.on_failure = report
+  scope:tell_failures(report)
   listener.serving, listener.handler = scope, handler
   while listener.last >= listener.first do
     local slot = listener.arrived[listener.first]

@@ -8,6 +8,7 @@ local native = require "moonring.native"
 local errors = require "moonring.errors"
 local scheduler = require "moonring.scheduler"
 local task = require "moonring.task"
+local deadline = require "moonring.deadline"
 local waiters = require "moonring.waiters"
 local operation = require "moonring.operation"
 local loop = require "moonring.loop"
@@ -181,7 +182,7 @@ function Process:close(grace)
   if not self.slot or self.detached then return end
   C.mr_process_end(self.handle, self.slot, grace)
   if not scheduler.current() then return end -- the loop goes on with it
-  local ok, failure = pcall(task.shield, grace + M.GRACE, self.wait, self)
+  local ok, failure = pcall(deadline.shield, grace + M.GRACE, self.wait, self)
   if not ok and not errors.is(failure, "boundary") then error(failure, 0) end
 end
 
