@@ -218,10 +218,9 @@ static void let_go(mr_record *record) {
   record->holder = NULL;
 }
 
-static void release(mr_record *record) {
+/* Ends the term of a record that nobody holds. */
+static inline void release(mr_record *record) {
   mr_pool *pool = record->pool;
-  if (record->holder)
-    let_go(record);
   pool->released++;
   int more_terms = next_term(record);
   mr_buffer *buffer = &record->buffer;
@@ -256,8 +255,11 @@ static void release(mr_record *record) {
 
 void mr_lease_release(mr_lease *lease) {
   mr_record *record = record_of(lease);
-  if (record->lease == lease && record->pool)
-    release(record);
+  if (record->lease != lease || !record->pool)
+    return;
+  if (record->holder)
+    let_go(record);
+  release(record);
 }
 
 mr_holder *mr_holder_create(mr_pool *pool) {
@@ -305,8 +307,14 @@ int mr_holder_remove(mr_holder *holder, mr_lease *lease) {
 }
 
 void mr_holder_release(mr_holder *holder) {
-  while (holder->newest)
-    release(holder->newest);
+  mr_record *record = holder->newest;
+  holder->newest = NULL;
+  while (record) {
+    mr_record *older = record->older;
+    record->holder = NULL;
+    release(record);
+    record = older;
+  }
 }
 
 void mr_pool_statistics_get(const mr_pool *pool, mr_pool_statistics *out) {
