@@ -54,7 +54,7 @@ int mr_loop_create(const mr_loop_options *options, mr_loop **out) {
     loop->options.submission_entries = DEFAULT_SUBMISSIONS;
   if (!loop->options.completion_entries)
     loop->options.completion_entries = DEFAULT_COMPLETIONS;
-  loop->signal_fd = -1;
+  loop->wake_fd = -1;
   loop->timers.free = -1;
   clock_read(loop);
   loop->messages = calloc(MESSAGES_MAX, sizeof *loop->messages);
@@ -115,8 +115,14 @@ static void complete(mr_loop *loop, const mr_completion *done) {
     if ((connection = connection_of(loop, done)))
       mr_connection_connected(loop, connection, done->result);
     break;
-  case OPERATION_SIGNAL:
-    mr_signal_complete(loop);
+  case OPERATION_WAKE:
+    mr_wake_complete(loop);
+    break;
+  case OPERATION_CALL:
+    if (generation_matches(done->user_data, mr_call_at(loop, slot)->generation))
+      mr_call_complete(loop, mr_call_at(loop, slot), done->result);
+    else
+      loop->statistics.stale++;
     break;
   }
 }
@@ -142,15 +148,25 @@ static void completions_take(mr_loop *loop, int all_submitted) {
   loop->quick_awaited = loop->quick_first != NULL;
 }
 
+/* The watchdog's thread, and the loops of other threads, look at the same counters. */
+static void watch_count_turn(mr_watch *watch) {
+  double turns;
+  __atomic_load(&watch->turns, &turns, __ATOMIC_RELAXED);
+  turns++;
+  __atomic_store(&watch->turns, &turns, __ATOMIC_RELAXED);
+}
+
 /* Submits what is queued, waits up to wait_ns (negative: no bound) when want is set, and takes what has come. */
 static int step(mr_loop *loop, unsigned want, int64_t wait_ns) {
+  mr_wake_prepare(loop);
+  mr_calls_prepare(loop);
   mr_receive_prepare(loop);
   mr_output_prepare(loop);
   mr_watch *watch = mr_watch_state();
-  watch->turns++;
-  watch->waiting = 1;
-  int error = mr_uring_enter(loop->ring, loop->quick_awaited ? 0 : want, wait_ns);
-  watch->waiting = 0;
+  watch_count_turn(watch);
+  __atomic_store_n(&watch->waiting, 1, __ATOMIC_RELAXED);
+  int error = mr_uring_enter(loop->ring, loop->quick_awaited || loop->calls.more_done ? 0 : want, wait_ns);
+  __atomic_store_n(&watch->waiting, 0, __ATOMIC_RELAXED);
   if (error)
     return error;
   /* Asked before completions are taken, which may prepare new operations. */
@@ -158,13 +174,14 @@ static int step(mr_loop *loop, unsigned want, int64_t wait_ns) {
   loop->statistics.enters++;
   clock_read(loop);
   completions_take(loop, all_submitted);
+  mr_calls_collect(loop);
   return 0;
 }
 
 /* Whether nothing can ever happen: no operation is owed but that which waits for signals, and none will be prepared. */
 static int is_deserted(const mr_loop *loop) {
-  return loop->statistics.operations == (uint64_t)(loop->signal_fd >= 0) && !loop->timers.count && !loop->dirty_first &&
-         !loop->quick_first && !loop->receive.parked_first && !loop->flushing;
+  return loop->statistics.operations == (uint64_t)loop->wake_armed && !loop->timers.count && !loop->dirty_first &&
+         !loop->quick_first && !loop->receive.parked_first && !loop->flushing && !loop->calls.waiting_first;
 }
 
 static int64_t earlier(int64_t left, int64_t right) {
@@ -198,6 +215,7 @@ int mr_loop_turn(mr_loop *loop, double timeout) {
   mr_timers_recycle(loop);
   loop->event_count = 0;
   mr_connections_recycle(loop);
+  mr_calls_recycle(loop);
   int64_t wait_ns = timeout < 0 || timeout > 1e9 ? -1 : (int64_t)(timeout * 1e9);
   if (wait_ns > 0 || loop->timers.count)
     clock_read(loop);
@@ -275,9 +293,10 @@ int mr_loop_finish(mr_loop *loop, double timeout, int64_t *iovecs_held) {
   loop->event_count = 0; /* nobody will look at them */
   mr_listeners_destroy(loop);
   mr_connections_destroy(loop, 0);
+  mr_calls_abandon_all(loop);
   clock_read(loop);
   int64_t end = loop->now + (int64_t)(timeout * 1e9);
-  while (loop->flushing && loop->now < end && step(loop, 1, end - loop->now) == 0)
+  while ((loop->flushing || loop->calls.let_go) && loop->now < end && step(loop, 1, end - loop->now) == 0)
     ;
   mr_connections_destroy(loop, 1);
   mr_uring_cancel_all(loop->ring, 0);
@@ -287,6 +306,8 @@ int mr_loop_finish(mr_loop *loop, double timeout, int64_t *iovecs_held) {
   int owed = (int)loop->statistics.operations;
   mr_connections_recycle(loop);
   mr_signals_destroy(loop);
+  mr_wake_close(loop);
+  mr_uring_enter(loop->ring, 0, 0); /* descriptors whose closing nobody waits for */
   if (owed)
     return owed; /* the kernel may still write to our memory: better lost than reused */
   mr_receive_ring_close(loop);
@@ -295,6 +316,7 @@ int mr_loop_finish(mr_loop *loop, double timeout, int64_t *iovecs_held) {
     free(loop->connections[i]);
   for (int32_t i = 0; i < loop->listener_slots / SLOTS_PER_BLOCK; i++)
     free(loop->listeners[i]);
+  mr_calls_destroy(loop);
   free_blocks(loop->piece_blocks);
   mr_timers_destroy(loop);
   *iovecs_held = mr_memory_destroy(loop->memory);

@@ -1,5 +1,5 @@
 /*
- * loop.h - the event loop: turns, events, connections, listeners, timers, signals.
+ * loop.h - the event loop: turns, events, connections, listeners, timers, signals. Other system calls are in call.h.
  *
  * Lua pulls. mr_loop_turn submits what is queued, waits for completions, does by itself all that needs no decision, and
  * fills a flat array of events, which are hints: the woken task asks the object for the truth and waits again when
@@ -21,6 +21,7 @@ typedef enum mr_event_kind {
   MR_EVENT_WRITABLE,  /* slot: a connection whose writer was told to wait */
   MR_EVENT_TIMER,     /* slot: a timer that has fired; the number is free with the next turn */
   MR_EVENT_SIGNAL,    /* result: the signal's number */
+  MR_EVENT_CALL,      /* slot: a call that has ended; result: its result */
   MR_EVENT_MEMORY     /* anchors wait for mr_memory_anchors_released; result 1: memory is short, too: collect */
 } mr_event_kind;
 
@@ -52,8 +53,9 @@ typedef struct mr_loop_statistics {
   uint64_t connections_peak;
   uint64_t listeners;  /* slots in use */
   uint64_t timers;     /* armed */
-  uint64_t operations; /* completions that the kernel owes */
-  uint64_t forgotten;  /* connections that only their finalizer closed */
+  uint64_t operations; /* completions that the kernel owes, and the calls that helper threads do */
+  uint64_t calls;      /* slots in use: not ended, or ended and not yet finished by the caller */
+  uint64_t forgotten;  /* connections and files that only their finalizer closed */
   uint64_t stale;      /* completions for an earlier owner of a slot: stays 0 */
   uint64_t sends;      /* handed to the kernel */
   uint64_t bytes_received;

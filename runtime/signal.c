@@ -1,7 +1,7 @@
 /*
  * signal.c - signals as events.
  *
- * A handler notes the signal's number and writes to an eventfd that the ring reads, so a signal wakes the loop wherever it
+ * A handler notes the signal's number and writes to the loop's eventfd (wake.c), so a signal wakes the loop wherever it
  * waits. A program that computes without end never comes back to the loop; therefore a second signal of the same
  * number that finds the first one unseen acts as if nobody had asked for it, and Ctrl-C pressed twice always works.
  */
@@ -10,7 +10,6 @@
 #include <errno.h>
 #include <signal.h>
 #include <string.h>
-#include <sys/eventfd.h>
 #include <unistd.h>
 
 /* Signals belong to the process: one loop of it may watch them. */
@@ -30,51 +29,33 @@ static void note(int number) {
   errno = saved_errno;
 }
 
-static int arm(mr_loop *loop) {
-  int error = mr_uring_read(loop->ring, loop->signal_fd, &loop->signal_value, sizeof loop->signal_value,
-                            user_data_make(OPERATION_SIGNAL, 0, 0));
-  if (!error)
-    loop->statistics.operations++;
-  return error;
-}
-
 int mr_signal_watch(mr_loop *loop, int number) {
   if (number < 1 || number >= NSIG)
     return -EINVAL;
-  if (wake_fd >= 0 && loop->signal_fd != wake_fd)
+  if (wake_fd >= 0 && loop->wake_fd != wake_fd)
     return -EBUSY;
-  if (loop->signal_fd < 0) {
-    int fd = eventfd(0, EFD_CLOEXEC);
-    if (fd < 0)
-      return -errno;
-    loop->signal_fd = fd;
-    wake_fd = fd;
-    int error = arm(loop);
-    if (error) {
-      mr_signals_destroy(loop);
-      return error;
-    }
-  }
+  int error = mr_wake_open(loop);
+  if (error)
+    return error;
+  wake_fd = loop->wake_fd;
   pending[number] = 0;
   struct sigaction action = {.sa_handler = note, .sa_flags = SA_RESTART};
   sigemptyset(&action.sa_mask);
   return sigaction(number, &action, NULL) ? -errno : 0;
 }
 
-void mr_signal_complete(mr_loop *loop) {
-  loop->statistics.operations--;
-  if (loop->ending)
+void mr_signals_collect(mr_loop *loop) {
+  if (loop->wake_fd != wake_fd)
     return;
   for (int number = 1; number < NSIG; number++)
     if (pending[number]) {
       pending[number] = 0;
       mr_event_push(loop, MR_EVENT_SIGNAL, 0, number);
     }
-  arm(loop);
 }
 
 void mr_signals_destroy(mr_loop *loop) {
-  if (loop->signal_fd < 0)
+  if (loop->wake_fd < 0 || loop->wake_fd != wake_fd)
     return;
   for (int number = 1; number < NSIG; number++) {
     struct sigaction action;
@@ -83,8 +64,6 @@ void mr_signals_destroy(mr_loop *loop) {
     pending[number] = 0;
   }
   wake_fd = -1;
-  close(loop->signal_fd);
-  loop->signal_fd = -1;
 }
 
 void mr_signal_die(int number) {

@@ -19,6 +19,7 @@
 
 struct mr_uring {
   struct io_uring ring;
+  struct io_uring_probe *probe; /* NULL until somebody asks what the kernel has */
 };
 
 struct mr_uring_buffers {
@@ -80,6 +81,7 @@ int mr_uring_open(uint32_t submissions, uint32_t completions, mr_uring **out) {
 
 void mr_uring_close(mr_uring *ring) {
   io_uring_queue_exit(&ring->ring);
+  io_uring_free_probe(ring->probe);
   free(ring);
 }
 
@@ -262,6 +264,35 @@ int mr_uring_cancel_quietly(mr_uring *ring, uint64_t target, uint64_t user_data)
 int mr_uring_cancel_all(mr_uring *ring, uint64_t user_data) {
   SUBMIT(ring, user_data, IOSQE_CQE_SKIP_SUCCESS,
          io_uring_prep_cancel64(sqe, 0, IORING_ASYNC_CANCEL_ANY | IORING_ASYNC_CANCEL_ALL));
+}
+
+static const uint8_t opcodes[MR_URING_OPERATIONS] = {
+    [MR_URING_OPEN] = IORING_OP_OPENAT,      [MR_URING_CLOSE] = IORING_OP_CLOSE,
+    [MR_URING_READ] = IORING_OP_READ,        [MR_URING_WRITE] = IORING_OP_WRITE,
+    [MR_URING_READ_PARTS] = IORING_OP_READV, [MR_URING_WRITE_PARTS] = IORING_OP_WRITEV,
+    [MR_URING_SYNC] = IORING_OP_FSYNC,       [MR_URING_ALLOCATE] = IORING_OP_FALLOCATE,
+    [MR_URING_STATUS] = IORING_OP_STATX,     [MR_URING_RENAME] = IORING_OP_RENAMEAT,
+    [MR_URING_LINK] = IORING_OP_LINKAT,      [MR_URING_SYMLINK] = IORING_OP_SYMLINKAT,
+    [MR_URING_UNLINK] = IORING_OP_UNLINKAT,  [MR_URING_MAKE_DIRECTORY] = IORING_OP_MKDIRAT,
+    [MR_URING_ADVISE] = IORING_OP_FADVISE,   [MR_URING_POLL] = IORING_OP_POLL_ADD,
+    [MR_URING_TRUNCATE] = MR_OP_FTRUNCATE,
+};
+
+int mr_uring_perform(mr_uring *ring, const mr_uring_request *request, uint64_t user_data) {
+  SUBMIT(ring, user_data, request->threaded ? IOSQE_ASYNC : 0, {
+    io_uring_prep_rw(opcodes[request->operation], sqe, request->fd, (void *)(uintptr_t)request->address,
+                     request->length, request->offset);
+    sqe->rw_flags = (int)request->flags; /* all operations keep their flags here */
+  });
+}
+
+int mr_uring_supports(mr_uring *ring, mr_uring_operation operation) {
+  if (!ring->probe) {
+    ring->probe = io_uring_get_probe_ring(&ring->ring);
+    if (!ring->probe)
+      return 0;
+  }
+  return io_uring_opcode_supported(ring->probe, opcodes[operation]);
 }
 
 static int buffers_register(mr_uring *ring, unsigned opcode, void *address, uint32_t entries, uint16_t group,

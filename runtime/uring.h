@@ -66,6 +66,46 @@ int mr_uring_close_quietly(mr_uring *ring, int fd, uint64_t user_data);
 int mr_uring_cancel_quietly(mr_uring *ring, uint64_t target, uint64_t user_data);
 int mr_uring_cancel_all(mr_uring *ring, uint64_t user_data);
 
+/* Operations on files, each named after the system call that it carries out. */
+typedef enum mr_uring_operation {
+  MR_URING_OPEN, /* openat(fd, address, flags, length) */
+  MR_URING_CLOSE,
+  MR_URING_READ,           /* pread(fd, address, length, offset); offset -1: at the file's own position */
+  MR_URING_WRITE,          /* pwrite */
+  MR_URING_READ_PARTS,     /* preadv of `length` struct iovec */
+  MR_URING_WRITE_PARTS,    /* pwritev */
+  MR_URING_SYNC,           /* fsync; fdatasync with MR_URING_SYNC_DATA in flags */
+  MR_URING_ALLOCATE,       /* fallocate(fd, length, offset, address) */
+  MR_URING_STATUS,         /* statx(fd, address, flags, length, offset) */
+  MR_URING_RENAME,         /* renameat2(fd, address, length, offset, flags) */
+  MR_URING_LINK,           /* linkat(fd, address, length, offset, flags) */
+  MR_URING_SYMLINK,        /* symlinkat(address, fd, offset) */
+  MR_URING_UNLINK,         /* unlinkat(fd, address, flags) */
+  MR_URING_MAKE_DIRECTORY, /* mkdirat(fd, address, length) */
+  MR_URING_ADVISE,         /* posix_fadvise(fd, offset, length, flags) */
+  MR_URING_POLL,           /* poll of the events in flags, once */
+  MR_URING_TRUNCATE,       /* ftruncate(fd, offset); since 6.9 */
+  MR_URING_OPERATIONS
+} mr_uring_operation;
+
+enum { MR_URING_SYNC_DATA = 1 };
+
+/* What is asked of one. Text and memory that it points at stay until its completion. */
+typedef struct mr_uring_request {
+  uint8_t operation;
+  uint8_t threaded; /* 1: by a thread of the kernel's from the start, for what is not to be tried without blocking */
+  int32_t fd;
+  uint64_t address;
+  uint64_t offset;
+  uint32_t length;
+  uint32_t flags;
+} mr_uring_request;
+
+int mr_uring_perform(mr_uring *ring, const mr_uring_request *request, uint64_t user_data);
+
+/* Whether the kernel has the operation. */
+int mr_uring_supports(mr_uring *ring, mr_uring_operation operation);
+
 /*
  * A ring of provided buffers of `entries` (a power of two). Incremental rings fill a buffer bit by bit, each receive behind the one
  * before; they are made only where mr_uring_incremental says that they work.

@@ -107,7 +107,7 @@ local memory_names = {
 }
 local loop_names = {
   "turns", "enters", "completions", "events", "accepted", "connections", "connections_peak", "listeners", "timers",
-  "operations", "forgotten", "stale", "sends", "bytes_received", "bytes_sent", "bytes_copied", "receive_refusals",
+  "operations", "calls", "forgotten", "stale", "sends", "bytes_received", "bytes_sent", "bytes_copied", "receive_refusals",
   "receive_ring_bytes", "incremental",
 }
 

@@ -18,9 +18,11 @@ local M = {
   sleepers = {}, -- by timer: the task that sleeps, or any object whose expired() is called
   listeners = {}, -- by listener slot: the object whose accepted(slot_or_errno) takes new connections
   signals = {}, -- by number: a function
+  calls = {}, -- by call slot: the object whose called(result, slot) is to be told of its end
   on_memory = function() end, -- moonring.memory's
 }
 local readers, writers, sleepers, listeners, signals = M.readers, M.writers, M.sleepers, M.listeners, M.signals
+local calls = M.calls
 
 local handle -- mr_loop *, made when it is first asked for
 
@@ -64,6 +66,12 @@ local function dispatch(events, count)
       if sleeper then
         sleepers[slot] = nil
         sleeper:expired()
+      end
+    elseif kind == C.MR_EVENT_CALL then
+      local caller = calls[slot]
+      if caller then
+        calls[slot] = nil
+        caller:called(event.result, slot)
       end
     elseif kind == C.MR_EVENT_SIGNAL then
       local handler = signals[event.result]
