@@ -42,6 +42,7 @@ function M.server(options)
   end
   return setmetatable({
     listener = listener, port = listener.port, limits = limits, timeouts = timeouts, tick = sessions.tick_of(timeouts),
+    resources = {}, -- as keys: what handlers hold that ends with the service
     access_log = log or false, stopping = false, on_end = false,
     connections = 0, requests = 0, refused = 0, failed = 0, timed_out = 0,
   }, Server)
@@ -59,9 +60,14 @@ end
 ---@param handler fun(request: moonring.http.Request, response: moonring.http.Response)|moonring.http.Router
 function Server:serve(handler)
   handler = handler_of("server:serve", handler)
-  return net.serve(self.listener, function(connection)
+  local ok, failure = pcall(net.serve, self.listener, function(connection)
     return server.run(self, connection, handler)
   end)
+  for resource in pairs(self.resources) do
+    resource:close()
+  end
+  self.resources = {}
+  if not ok then error(failure, 0) end
 end
 
 --- The address that it listens on.
@@ -164,6 +170,14 @@ end
 ---@return moonring.http.Router
 function M.router()
   return require("moonring.http.router").new()
+end
+
+--- A handler that answers with the files below a directory: see moonring.http.static.
+---@param root string
+---@param options? moonring.http.StaticOptions
+---@return fun(request: moonring.http.Request, response: moonring.http.Response)
+function M.static(root, options)
+  return require("moonring.http.static").new(root, options)
 end
 
 M.percent_decode, M.percent_encode = codec.percent_decode, codec.percent_encode

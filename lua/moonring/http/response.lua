@@ -424,14 +424,23 @@ function Response:events(fields)
   return require("moonring.http.events").begin(self, fields)
 end
 
---- Answers with a file: see moonring.http.static.
+--- Whether the request is a HEAD: what is written is dropped then, so it need not be fetched.
+---@return boolean
+function Response:is_head()
+  return is_head_request(live(self, "response:is_head").head)
+end
+
+--- Answers with a file of the caller's choice, as moonring.http.static does: with its type, conditions and ranges. A path that is made
+--- of what a client has sent is for http.static, which keeps it below a directory.
 ---@param path string
----@param options? table
+---@param options? moonring.http.FileOptions
 ---@return true? ok
 ---@return string? message
----@return string? code
+---@return string? code "ENOENT" ...: nothing has been sent, and the handler answers otherwise
 function Response:file(path, options)
-  return require("moonring.http.static").send_file(self, path, options)
+  unanswered(self, "file")
+  local request = setmetatable({ self[1], self[2] }, require("moonring.http.request").Request)
+  return require("moonring.http.static").send_file(request, self, path, options)
 end
 
 --- Changes to another protocol: sends 101 (or, for a CONNECT, 200) and hands the connection over. It is the handler's until that
