@@ -374,6 +374,14 @@ describe("request", function()
     assert.equal("adanil", body)
   end)
 
+  it("is not told to continue behind the head of a response that was begun before", function()
+    local text = answer(function(request, response)
+      response:start(200)
+      response:write(assert(request:body()))
+    end, "POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\nok")
+    assert.is_truthy(text:find("\r\nConnection: close\r\n\r\n2\r\nok\r\n0\r\n\r\n$"), text)
+  end)
+
   it("gives fields that are repeated", function()
     local all, none
     with_server(function(request, response)

@@ -136,7 +136,8 @@ function M.read_body(exchange)
   if not exchange.body_open then return nil end
   if exchange.wants_continue then
     exchange.wants_continue = false
-    exchange.connection:write(codec.continue)
+    -- Behind the head of the final response it would be a part of its content; the client has understood by then.
+    if not exchange.answered then exchange.connection:write(codec.continue) end
   end
   local body = exchange.body
   while true do
