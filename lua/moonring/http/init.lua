@@ -6,7 +6,7 @@ local task = require "moonring.task"
 local event = require "moonring.event"
 local codec = require "moonring.http.codec"
 local server = require "moonring.http.server"
-local sessions = require "moonring.http.session"
+local deadlines = require "moonring.http.deadlines"
 
 local M = {}
 
@@ -28,7 +28,7 @@ Server.__index = Server
 ---@return string? code "EADDRINUSE" ...
 function M.server(options)
   options = options or {}
-  local timeouts = sessions.merge_timeouts("http.server", options.timeouts)
+  local timeouts = deadlines.merge_timeouts("http.server", options.timeouts)
   local limits = codec.merge_limits("http.server", options.limits)
   local log, problem, log_code
   if options.access_log then
@@ -41,7 +41,7 @@ function M.server(options)
     if not listener then return nil, message, code end
   end
   return setmetatable({
-    listener = listener, port = listener.port, limits = limits, timeouts = timeouts, tick = sessions.tick_of(timeouts),
+    listener = listener, port = listener.port, limits = limits, timeouts = timeouts, tick = deadlines.tick_of(timeouts),
     resources = {}, -- as keys: what handlers hold that ends with the service
     access_log = log or false, stopping = false, on_end = false,
     connections = 0, requests = 0, refused = 0, failed = 0, timed_out = 0,
@@ -101,13 +101,13 @@ function Server:stop(seconds)
   self.listener:close()
   local own
   local me = task.current()
-  for session in sessions.of(self) do
-    if session.task == me then
+  for connection, owner in deadlines.of(self) do
+    if owner == me then
       own = true
-    elseif session.exchange then
-      session.exchange.head.keep_alive = false
+    elseif connection.exchange then
+      connection.exchange.head.keep_alive = false
     else
-      session.connection:close()
+      connection:close()
     end
   end
   local ended = event.new()
@@ -116,8 +116,8 @@ function Server:stop(seconds)
   self.on_end = false
   if not ok and not errors.is(failure, "deadline") then error(failure, 0) end
   if has_ended(self, own) then return true end
-  for session in sessions.of(self) do
-    if session.task ~= me then session.task:cancel() end
+  for _, owner in deadlines.of(self) do
+    if owner ~= me then owner:cancel() end
   end
   return false
 end
@@ -140,8 +140,8 @@ end
 function Server:close()
   self.stopping = true
   self.listener:close()
-  for session in sessions.of(self) do
-    session.task:cancel()
+  for _, owner in deadlines.of(self) do
+    owner:cancel()
   end
 end
 

@@ -9,6 +9,7 @@ local buffer = require "moonring.buffer"
 local connections = require "moonring.net.connection"
 local codec = require "moonring.http.codec"
 local exchanges = require "moonring.http.exchange"
+local deadlines = require "moonring.http.deadlines"
 
 local write_response = codec.write_response
 local live = exchanges.live
@@ -40,7 +41,7 @@ end
 -- Waits until less is queued on the connection.
 local function drain(exchange, mark)
   local connection = exchange.connection
-  local ok, message, code = exchange.session:wait("write", connection.drain, connection, mark)
+  local ok, message, code = deadlines.wait(exchange, "write", connection.drain, connection, mark)
   if not ok then exchange.broken = true end
   return ok, message, code
 end
@@ -190,7 +191,7 @@ local function send_apart(exchange, status, body, content_type, list)
   if not ok then return ok, message, code end
   if exchange.stream == LENGTH and length > 0 then
     local connection = exchange.connection
-    ok, message, code = exchange.session:wait("write", connection.write, connection, body)
+    ok, message, code = deadlines.wait(exchange, "write", connection.write, connection, body)
     if not ok then exchange.broken = true end
     exchange.sent = length
   end
@@ -354,12 +355,12 @@ function Response:write(data)
   end
   exchange.sent = exchange.sent + count
   if stream == CHUNKS and is_string then return write_chunk_string(exchange, data) end
-  local session, connection = exchange.session, exchange.connection
+  local connection = exchange.connection
   local ok, message, code
   if stream == CHUNKS then
-    ok, message, code = session:wait("write", write_chunk_buffer, connection, data, count)
+    ok, message, code = deadlines.wait(exchange, "write", write_chunk_buffer, connection, data, count)
   else
-    ok, message, code = session:wait("write", connection.write, connection, data)
+    ok, message, code = deadlines.wait(exchange, "write", connection.write, connection, data)
   end
   if not ok then exchange.broken = true end
   return ok, message, code

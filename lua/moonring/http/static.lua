@@ -171,7 +171,7 @@ end
 
 -- What the cache holds ends with the server that it was used by.
 local function get_for(cache, request, path, root)
-  request[1].session.server.resources[cache] = true
+  request[1].server.resources[cache] = true
   return cache:get(path, root)
 end
 
