@@ -7,7 +7,8 @@ local function start(scope, name, ...)
   local child = process.start(scope, process.command("examples/" .. name, ...))
   local port = tonumber((child:expect ":(%d+)\n"))
   return child, function(path, options)
-    local status, output = process.run(("curl -s -S --max-time 10 %s http://127.0.0.1:%d%s"):format(options or "", port, path))
+    local command = ("curl -s -S --max-time 10 %s http://127.0.0.1:%d%s"):format(options or "", port, path)
+    local status, output = process.run(command)
     assert(status == 0 or status == 28, output)
     return output
   end

@@ -1,5 +1,5 @@
--- What the fuzzer holds of the HTTP codec: every way of cutting an input gives the same answers, nothing is read outside of it
--- (the sanitizer watches), and no input raises an error.
+-- What the fuzzer holds of the HTTP codec: every way of cutting an input gives the same answers, nothing is read
+-- outside of it (the sanitizer watches), and no input raises an error.
 --
 -- The first byte of an input chooses what reads it, the second how it is cut.
 

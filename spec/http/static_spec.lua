@@ -11,7 +11,8 @@ local with_server = support.with_server
 local BIG = ("0123456789abcdef"):rep(100000)
 local TEXT = ("some text that is worth compressing\n"):rep(200)
 
--- Runs body(ask, root) beside a server of the files in a new directory. ask(path, fields, method) returns status, body and head.
+-- Runs body(ask, root) beside a server of the files in a new directory. ask(path, fields, method) returns status,
+-- body and head.
 local function with_files(body, options, wrap)
   moonring.scope(function(scope)
     local directory = scope:own(assert(fs.temporary_directory()))
@@ -36,7 +37,8 @@ local function with_files(body, options, wrap)
     with_server(wrap and wrap(handler, root) or handler, function(connect)
       body(function(path, fields, method)
         local client = connect()
-        client:write(("%s %s HTTP/1.1\r\nHost: a\r\nConnection: close\r\n%s\r\n"):format(method or "GET", path, fields or ""))
+        local line = (method or "GET") .. " " .. path
+        client:write(("%s HTTP/1.1\r\nHost: a\r\nConnection: close\r\n%s\r\n"):format(line, fields or ""))
         local text = read_all(client)
         local head, content = text:match "^(.-\r\n\r\n)(.*)$"
         return tonumber(head:match "^HTTP/1.1 (%d+)"), content, head
@@ -94,9 +96,9 @@ describe("static files", function()
       assert.equal(200, status)
       assert.equal("", content)
       assert.equal(tostring(#BIG), field(head, "Content-Length"))
-      status, _, head = ask("/a.txt", nil, "POST")
-      assert.equal(405, status)
-      assert.equal("GET, HEAD", field(head, "Allow"))
+      local refused, _, refused_head = ask("/a.txt", nil, "POST")
+      assert.equal(405, refused)
+      assert.equal("GET, HEAD", field(refused_head, "Allow"))
     end)
   end)
 
@@ -174,8 +176,9 @@ describe("static files", function()
       assert.equal(206, status)
       assert.equal(#content, tonumber(field(head, "Content-Length")))
       local boundary = field(head, "Content-Type"):match "^multipart/byteranges; boundary=(.+)$"
-      assert.is_truthy(content:find("--" .. boundary .. "\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Range: bytes 0-1/10"
-        .. "\r\n\r\n01\r\n--" .. boundary .. "\r\n", 1, true), content)
+      local part_head = "--" .. boundary .. "\r\nContent-Type: text/plain; charset=utf-8\r\n"
+      assert.is_truthy(content:find(part_head .. "Content-Range: bytes 0-1/10\r\n\r\n01\r\n--" .. boundary .. "\r\n", 1, true),
+        content)
       assert.is_truthy(content:find("Content-Range: bytes 8-9/10\r\n\r\n89\r\n--" .. boundary .. "--\r\n", 1, true), content)
     end)
   end)
@@ -274,12 +277,14 @@ end)
 it("dates are read in all three forms", function()
   for text, seconds in pairs {
     ["Sun, 06 Nov 1994 08:49:37 GMT"] = 784111777, ["Sunday, 06-Nov-94 08:49:37 GMT"] = 784111777,
-    ["Sun Nov  6 08:49:37 1994"] = 784111777, ["Thu, 01 Jan 1970 00:00:00 GMT"] = 0, ["Tue, 29 Feb 2000 00:00:00 GMT"] = 951782400,
+    ["Sun Nov  6 08:49:37 1994"] = 784111777, ["Thu, 01 Jan 1970 00:00:00 GMT"] = 0,
+    ["Tue, 29 Feb 2000 00:00:00 GMT"] = 951782400,
   } do
     assert.equal(seconds, conditions.parse_date(text), text)
     assert.equal(seconds, conditions.parse_date(http.date(seconds)))
   end
-  for _, text in ipairs { "", "now", "Sun, 06 Nov 1994 08:49:37", "Sun, 06 Foo 1994 08:49:37 GMT", "Sun, 41 Nov 1994 08:49:37 GMT" } do
+  for _, text in ipairs { "", "now", "Sun, 06 Nov 1994 08:49:37", "Sun, 06 Foo 1994 08:49:37 GMT",
+    "Sun, 41 Nov 1994 08:49:37 GMT" } do
     assert.is_nil(conditions.parse_date(text))
   end
 end)

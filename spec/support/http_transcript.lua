@@ -1,5 +1,6 @@
--- Reads a stream of messages with the codec, as a server or a client does that gets it in pieces, and writes down what it made
--- of it. The transcript must be the same for every way of cutting the same bytes: specs and the fuzzer compare them.
+-- Reads a stream of messages with the codec, as a server or a client does that gets it in pieces, and writes down
+-- what it made of it. The transcript must be the same for every way of cutting the same bytes: specs and the fuzzer
+-- compare them.
 
 local codec = require "moonring.http.codec"
 local multipart = require "moonring.http.codec.multipart"

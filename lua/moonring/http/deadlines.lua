@@ -1,8 +1,8 @@
 --- moonring.http.deadlines: how long clients may take.
 --
--- Slow clients are found by one timer for all: a wait notes its deadline, a number that is overwritten by the next wait, and a few
--- times a second the connections whose deadline has passed are dealt with. So a request costs one store for its timeouts, and a
--- deadline passes a quarter of its time late at most.
+-- Slow clients are found by one timer for all: a wait notes its deadline, a number that is overwritten by the next
+-- wait, and a few times a second the connections whose deadline has passed are dealt with. So a request costs one
+-- store for its timeouts, and a deadline passes a quarter of its time late at most.
 --
 -- What is known of a connection stands in arrays by its slot, because ten thousand idle ones would be as many tables.
 
@@ -50,7 +50,7 @@ function M.merge_timeouts(what, given)
       errors.raise("argument", "%s: there is no timeout %s; timeouts are idle, head, body, request and write", what,
         tostring(name))
     end
-    if type(seconds) ~= "number" or not (seconds > 0) then
+    if type(seconds) ~= "number" or seconds ~= seconds or seconds <= 0 then
       errors.raise("argument", "%s: timeout %s is a number of seconds above 0, math.huge for none, not %s", what, name,
         tostring(seconds))
     end
@@ -146,7 +146,7 @@ function M.wait(exchange, phase, fn, ...)
   return end_wait(exchange, task.open_scope(wait_in, exchange, fn, ...))
 end
 
--- What becomes of a client whose time is over -------------------------------------------------------------------------------
+-- What becomes of a client whose time is over -------------------------------------------------------------------------
 
 -- A client that takes little is slow; one that takes nothing is gone.
 local function takes_bytes(exchange, connection)
@@ -186,7 +186,7 @@ local function sweep(now)
   end
 end
 
--- The timer ------------------------------------------------------------------------------------------------------------------
+-- The timer -----------------------------------------------------------------------------------------------------------
 
 function ticker:run(seconds)
   if seconds < self.seconds then self.seconds = seconds end

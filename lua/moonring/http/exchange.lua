@@ -1,8 +1,8 @@
 --- moonring.http.exchange: one request and its response, while they last.
 --
--- Between requests a connection holds no buffer and none of the objects here: an exchange is taken from a pool with the first
--- byte of a request. What handlers get are small handles on it that carry its serial number, so that one which is kept too
--- long is told apart from its successor and raises "closed".
+-- Between requests a connection holds no buffer and none of the objects here: an exchange is taken from a pool with
+-- the first byte of a request. What handlers get are small handles on it that carry its serial number, so that one
+-- which is kept too long is told apart from its successor and raises "closed".
 
 local native = require "moonring.native"
 local errors = require "moonring.errors"

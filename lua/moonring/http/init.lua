@@ -14,7 +14,7 @@ local M = {}
 ---@field listener? moonring.Listener what to listen on, in the place of host and port
 ---@field limits? moonring.http.Limits what is accepted; fields left out keep their default
 ---@field timeouts? moonring.http.Timeouts seconds that clients have; fields left out keep their default
----@field access_log? string|boolean|fun(entry: moonring.http.LogEntry) a file's path, true for standard output, or a function
+---@field access_log? string|boolean|fun(entry: moonring.http.LogEntry) a path, true for standard output, a function
 
 ---@class moonring.http.Server
 ---@field port integer
@@ -35,8 +35,9 @@ function M.server(options)
     log, problem, log_code = require("moonring.http.access_log").open(options.access_log)
     if not log then return nil, problem, log_code end
   end
-  local listener, message, code = options.listener, nil, nil
+  local listener = options.listener
   if not listener then
+    local message, code
     listener, message, code = net.listen(options)
     if not listener then return nil, message, code end
   end
@@ -87,14 +88,14 @@ local function wait_for_end(self, own, ended)
   end
 end
 
---- Ends the service in order: no new connections, idle ones are closed at once, requests in progress get their answer and
---- "Connection: close" with it. Waits for that, `seconds` at most (default 30), and cancels what is left then. A handler that
---- calls it is not waited for. serve returns when all have ended.
+--- Ends the service in order: no new connections, idle ones are closed at once, requests in progress get their answer
+--- and "Connection: close" with it. Waits for that, `seconds` at most (default 30), and cancels what is left then. A
+--- handler that calls it is not waited for. serve returns when all have ended.
 ---@param seconds? number
 ---@return boolean finished whether nothing had to be cancelled
 function Server:stop(seconds)
   seconds = seconds or 30
-  if type(seconds) ~= "number" or not (seconds >= 0) then
+  if type(seconds) ~= "number" or seconds ~= seconds or seconds < 0 then
     errors.raise("argument", "server:stop: a number of seconds is needed, not %s", tostring(seconds))
   end
   self.stopping = true

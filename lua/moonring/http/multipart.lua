@@ -16,7 +16,8 @@ local M = {}
 local Part = { __name = "moonring.http.Part" }
 Part.__index = Part
 
--- The next event of the parser, with more of the body where it needs that. Results as of the parser, or "failed", message, code.
+-- The next event of the parser, with more of the body where it needs that. Results as of the parser, or "failed",
+-- message, code.
 local function next_event(reader)
   while true do
     if reader.buffer then
@@ -107,8 +108,8 @@ local function next_part(reader)
   return part
 end
 
---- Iterates over the parts of a request's body. The iterator returns nil at the end, and nil, message, code for what can't be read:
---- so call it by itself where that matters.
+--- Iterates over the parts of a request's body. The iterator returns nil at the end, and nil, message, code for what
+--- can't be read: so call it by itself where that matters.
 ---@param request moonring.http.Request
 ---@param boundary string
 ---@param limits? moonring.http.MultipartLimits

@@ -1,7 +1,7 @@
 --- moonring.http.request: what a handler sees of a request.
 --
--- Method, target and fields are offsets into the received bytes until somebody asks. A handle is a table, so middleware may set
--- fields of its own on it: `request.user = ...`.
+-- Method, target and fields are offsets into the received bytes until somebody asks. A handle is a table, so
+-- middleware may set fields of its own on it: `request.user = ...`.
 
 local errors = require "moonring.errors"
 local codec = require "moonring.http.codec"
@@ -170,9 +170,9 @@ function Request:json(max)
   return value
 end
 
---- Iterates over the parts of multipart/form-data: `for part in request:multipart() do`. Each part is to be read, or is passed
---- over, before the next one; see moonring.http.multipart. Raises "argument" when the content is of another type: ask
---- request:header("content-type") where that may be.
+--- Iterates over the parts of multipart/form-data: `for part in request:multipart() do`. Each part is to be read, or
+--- is passed over, before the next one; see moonring.http.multipart. Raises "argument" when the content is of another
+--- type: ask request:header("content-type") where that may be.
 ---@param limits? moonring.http.MultipartLimits
 ---@return fun(): moonring.http.Part?, string?, string?
 function Request:multipart(limits)

@@ -1,8 +1,8 @@
 --- moonring.http.response: what a handler answers with.
 --
--- A whole response is written by one call of the codec (send). One that is written in pieces has a head first, and its content
--- goes out in chunks, by its known length, or until the connection closes (HTTP/1.0). A writer waits while too much of its
--- connection's output is queued.
+-- A whole response is written by one call of the codec (send). One that is written in pieces has a head first, and
+-- its content goes out in chunks, by its known length, or until the connection closes (HTTP/1.0). A writer waits
+-- while too much of its connection's output is queued.
 
 local errors = require "moonring.errors"
 local buffer = require "moonring.buffer"
@@ -60,7 +60,7 @@ local function is_head_request(head)
   return head:base()[0] == HEAD_FIRST_BYTE and head:method() == "HEAD"
 end
 
--- Fields -----------------------------------------------------------------------------------------------------------------
+-- Fields --------------------------------------------------------------------------------------------------------------
 
 local function add(list, name, value)
   list[#list + 1] = name
@@ -154,7 +154,7 @@ function Response:set_cookie(name, value, attributes)
   return self:add_field("Set-Cookie", codec.format_cookie(name, value, attributes))
 end
 
--- Whole responses --------------------------------------------------------------------------------------------------------
+-- Whole responses -----------------------------------------------------------------------------------------------------
 
 -- A client that was not told to continue may or may not send the body: what follows can't be told apart.
 local function settle_continue(exchange)
@@ -222,7 +222,8 @@ local function send(exchange, status, body, fields)
 end
 M.send = send
 
---- Sends the response: status, body and the length of it. A buffer's memory is sent as it is and must not be changed any more.
+--- Sends the response: status, body and the length of it. A buffer's memory is sent as it is and must not be changed
+--- any more.
 ---@param status? integer 200 to 999; nil: that of set_status, or 200
 ---@param body? string|moonring.Buffer
 ---@param fields? table<string, string|string[]> header fields; Content-Type is text/plain unless it is among them
@@ -287,7 +288,7 @@ function Response:inform(status, fields)
   return written(exchange, codec.write_interim(exchange.connection, status, list))
 end
 
--- Content in pieces --------------------------------------------------------------------------------------------------------
+-- Content in pieces ---------------------------------------------------------------------------------------------------
 
 --- Sends the head of a response whose content is written in pieces after it.
 ---@param status? integer
@@ -303,8 +304,8 @@ function Response:start(status, fields, length)
 end
 
 local function refuse_length(exchange, count)
-  errors.raise("overflow", "response:write: %.0f bytes are more than the %.0f that are left of the length that was announced",
-    count, exchange.stream_left)
+  errors.raise("overflow", "response:write: %.0f bytes are more than the %.0f that are left of the announced length", count,
+    exchange.stream_left)
 end
 
 -- A buffer as one chunk: its memory is not copied.
@@ -327,8 +328,8 @@ local function write_chunk_string(exchange, data)
   return true
 end
 
---- Writes a piece of the content: a string, or a buffer's remaining bytes, which are sent as they are. The first one sends the
---- head where start has not. Waits while too much is queued.
+--- Writes a piece of the content: a string, or a buffer's remaining bytes, which are sent as they are. The first one
+--- sends the head where start has not. Waits while too much is queued.
 ---@param data string|moonring.Buffer
 ---@return true? ok
 ---@return string? message when the client has gone
@@ -431,8 +432,8 @@ function Response:is_head()
   return is_head_request(live(self, "response:is_head").head)
 end
 
---- Answers with a file of the caller's choice, as moonring.http.static does: with its type, conditions and ranges. A path that is made
---- of what a client has sent is for http.static, which keeps it below a directory.
+--- Answers with a file of the caller's choice, as moonring.http.static does: with its type, conditions and ranges. A
+--- path that is made of what a client has sent is for http.static, which keeps it below a directory.
 ---@param path string
 ---@param options? moonring.http.FileOptions
 ---@return true? ok
@@ -444,9 +445,10 @@ function Response:file(path, options)
   return require("moonring.http.static").send_file(request, self, path, options)
 end
 
---- Changes to another protocol: sends 101 (or, for a CONNECT, 200) and hands the connection over. It is the handler's until that
---- returns, and is closed then. Bytes that have come behind the request are in the buffer: they come before any that the
---- connection reads, and its read gives that buffer back, so they are to be taken first (connection:extend adds to them).
+--- Changes to another protocol: sends 101 (or, for a CONNECT, 200) and hands the connection over. It is the handler's
+--- until that returns, and is closed then. Bytes that have come behind the request are in the buffer: they come
+--- before any that the connection reads, and its read gives that buffer back, so they are to be taken first
+--- (connection:extend adds to them).
 ---@param protocol? string for the field Upgrade; none for CONNECT
 ---@param fields? table<string, string|string[]>
 ---@return moonring.Connection connection

@@ -1,7 +1,8 @@
 --- moonring.http.server: requests of one connection, one after the other, to a handler.
 --
--- One flat loop: read a head from what is there, or get more, or wait for the next request. What happens in the usual request
--- stands in the loop; whatever is rare is in a function of its own and is found by few flags (exchange.plain, head.is_plain).
+-- One flat loop: read a head from what is there, or get more, or wait for the next request. What happens in the usual
+-- request stands in the loop; whatever is rare is in a function of its own and is found by few flags (exchange.plain,
+-- head.is_plain).
 
 local native = require "moonring.native"
 local errors = require "moonring.errors"

@@ -1,12 +1,12 @@
 --- moonring.http.static: files as responses.
 --
--- A path is cut into segments, and each is judged after decoding: "..", ".", "", NUL, slashes that were encoded, and names that begin
--- with a dot lead nowhere. What has been opened is asked of the kernel by its descriptor, so a link that leads out of the root is found
--- whatever happens to names meanwhile.
+-- A path is cut into segments, and each is judged after decoding: "..", ".", "", NUL, slashes that were encoded, and
+-- names that begin with a dot lead nowhere. What has been opened is asked of the kernel by its descriptor, so a link
+-- that leads out of the root is found whatever happens to names meanwhile.
 --
--- Files that are asked for often stay open, and the small ones stay in native memory, from which they are sent without being copied
--- again; after a second the file is looked at anew. The others go through memory of their own piece by piece. docs/performance.md tells
--- why not sendfile.
+-- Files that are asked for often stay open, and the small ones stay in native memory, from which they are sent
+-- without being copied again; after a second the file is looked at anew. The others go through memory of their own
+-- piece by piece. docs/performance.md tells why not sendfile.
 
 local errors = require "moonring.errors"
 local fs = require "moonring.fs"
@@ -23,7 +23,7 @@ local M = {
 ---@class moonring.http.StaticOptions
 ---@field index? string what a directory answers with; default "index.html"
 ---@field hidden? boolean serve names that begin with a dot
----@field links? "inside"|"any" symbolic links that lead out of the root: default "inside" refuses them
+---@field links? "inside"|"any" whether links may lead out of the root; default "inside": they may not
 ---@field cache_control? string the field Cache-Control of files
 ---@field fields? table<string, string> further fields of files
 ---@field gzip? boolean compress what gains by it, and use FILE.gz where that is there; default true
@@ -44,7 +44,7 @@ local DEFAULTS = { index = "index.html", hidden = false, links = "inside", cache
 -- What is compressed while its client waits, and holds the loop for that long.
 local GZIP_MIN, GZIP_MAX, GZIP_LEVEL = 1024, 262144, 5
 
--- Files ---------------------------------------------------------------------------------------------------------------------
+-- Files ---------------------------------------------------------------------------------------------------------------
 
 local Cache = {}
 Cache.__index = Cache
@@ -98,7 +98,7 @@ local function is_inside(root, file)
 end
 
 -- nil, message, code; or the entry, which the caller uses and gives back by Cache:done. A directory is "EISDIR".
-local function open(cache, path, root)
+local function open(path, root)
   local status, message, code = fs.stat(path) -- first: opening a device or a FIFO may do things
   if not status then return nil, message, code end
   if status.kind == "directory" then return nil, path .. " is a directory", "EISDIR" end
@@ -148,7 +148,7 @@ function Cache:get(path, root)
   end
   if not entry then
     local message, code
-    entry, message, code = open(self, path, root)
+    entry, message, code = open(path, root)
     if not entry then return nil, message, code end
     keep(self, path, entry)
   end
@@ -215,7 +215,7 @@ local function content_of(cache, entry)
   return content
 end
 
--- Sending ---------------------------------------------------------------------------------------------------------------------
+-- Sending -------------------------------------------------------------------------------------------------------------
 
 -- Writes bytes first .. last (from 0) of an entry.
 local function write_range(cache, entry, response, first, last)
@@ -258,8 +258,8 @@ local function send_ranges(cache, entry, response, fields, ranges)
   local media_type, size = fields["Content-Type"], entry.status.size
   local heads, total = {}, 0
   for number, range in ipairs(ranges) do
-    heads[number] = ("%s--%s\r\nContent-Type: %s\r\nContent-Range: %s\r\n\r\n"):format(number > 1 and "\r\n" or "", boundary,
-      media_type, content_range(range, size))
+    heads[number] = ("%s--%s\r\nContent-Type: %s\r\nContent-Range: %s\r\n\r\n"):format(number > 1 and "\r\n" or "",
+      boundary, media_type, content_range(range, size))
     total = total + #heads[number] + range.last - range.first + 1
   end
   local close = "\r\n--" .. boundary .. "--\r\n"
@@ -267,7 +267,9 @@ local function send_ranges(cache, entry, response, fields, ranges)
   local ok, message, code = response:start(206, fields, total + #close)
   for number, range in ipairs(ranges) do
     if ok then ok, message, code = response:write(heads[number]) end
-    if ok and not response:is_head() then ok, message, code = write_range(cache, entry, response, range.first, range.last) end
+    if ok and not response:is_head() then
+      ok, message, code = write_range(cache, entry, response, range.first, range.last)
+    end
   end
   if ok then ok, message, code = response:write(close) end
   return ok, message, code
@@ -389,7 +391,7 @@ function Cache:note_missing(path)
   self.missing[path], self.missing_count = clock.now(), self.missing_count + 1
 end
 
--- Paths -----------------------------------------------------------------------------------------------------------------------
+-- Paths ---------------------------------------------------------------------------------------------------------------
 
 -- A request's path below the root, or nil when it leads nowhere. It begins with a slash, and ends with one for a directory.
 local function safe_path(path, options)
@@ -421,7 +423,7 @@ local function check_options(what, options)
     errors.raise("argument", '%s: links is "inside" or "any", not %s', what, tostring(all.links))
   end
   for _, name in ipairs { "recheck", "cache_count", "cache_bytes", "cache_file_bytes" } do
-    if type(all[name]) ~= "number" or not (all[name] >= 0) then
+    if type(all[name]) ~= "number" or all[name] ~= all[name] or all[name] < 0 then
       errors.raise("argument", "%s: %s is a number from 0 on, not %s", what, name, tostring(all[name]))
     end
   end
@@ -434,8 +436,8 @@ local function redirect_to_directory(request, response)
   return response:redirect(target, 301)
 end
 
---- A handler that answers with the files below a directory. On a route with a rest, `router:get("/files/*path", handler)`, the rest
---- is the path below the directory; otherwise the request's whole path is.
+--- A handler that answers with the files below a directory. On a route with a rest, `router:get("/files/*path",
+--- handler)`, the rest is the path below the directory; otherwise the request's whole path is.
 ---@param root string
 ---@param options? moonring.http.StaticOptions
 ---@return fun(request: moonring.http.Request, response: moonring.http.Response)
@@ -451,18 +453,17 @@ function M.new(root, options)
     if method ~= "GET" and method ~= "HEAD" then
       return response:send(405, "Method Not Allowed\n", { Allow = "GET, HEAD" })
     end
-    local message, code
     if not real_root then
-      real_root, message, code = fs.real_path(root)
-      if not real_root then errors.raise(code, "http.static: %s", message) end
+      local found, message, code = fs.real_path(root)
+      if not found then errors.raise(code, "http.static: %s", message) end
+      real_root = found
     end
     local rest = request.parameters and request.parameters.path
     local path = safe_path(rest and codec.percent_encode("/" .. rest, "/") or request.path, all)
     if not path then return refuse(response, "ENOENT") end
     if path:sub(-1) == "/" then path = path .. all.index end
     local inside = all.links == "inside" and real_root or nil
-    local ok
-    ok, message, code = serve_path(cache, inside, real_root .. path, request, response)
+    local ok, _, code = serve_path(cache, inside, real_root .. path, request, response)
     if ok then return end
     if code == "EISDIR" then return redirect_to_directory(request, response) end
     return refuse(response, code)
@@ -471,8 +472,8 @@ end
 
 local own_cache
 
---- Answers with one file, whose path is the caller's: nothing of it is checked. Conditions and ranges count as ever. Internal, for
---- response:file.
+--- Answers with one file, whose path is the caller's: nothing of it is checked. Conditions and ranges count as ever.
+--- Internal, for response:file.
 ---@param request moonring.http.Request
 ---@param response moonring.http.Response
 ---@param path string

@@ -99,7 +99,7 @@ end
 --- The byte ranges that a Range field asks for of `size` bytes.
 ---@param text string
 ---@param size number
----@return table[]? ranges { first, last } ..., in the order asked for; nil: the field is to be ignored; empty: none can be satisfied (416)
+---@return table[]? ranges { first =, last = } as asked for; nil: the field is to be ignored; empty: 416
 function M.parse_ranges(text, size)
   local set = text:match "^[bB][yY][tT][eE][sS]=(.+)$"
   if not set then return nil end
