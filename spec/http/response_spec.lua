@@ -72,11 +72,18 @@ describe("a response's fields", function()
         function() response:events { ["X"] = "a\nb" } end,
         function() response:inform(103, { Link = "a\r\n\r\nHTTP/1.1 200 OK" }) end,
         function() response:send(200, "", { ["Content-Length"] = "3" }) end,
-        function() response:send(200, "", { ["Content-Type"] = "a\r\nb" }) end
+        function() response:send(200, "", { ["Content-Type"] = "a\r\nb" }) end,
+        function() response:send(200, "", "text/html") end,
+        function() response:send(200, "", { 1 }) end,
+        function() response:send(99, "") end,
+        function() response:start("200") end,
+        function() response:start(200, nil, -1) end,
+        function() response:send(200, 7) end,
+        function() response:write(7) end
       )
       response:send(200, "")
     end)
-    for number = 1, 9 do
+    for number = 1, 16 do
       assert.equal("argument", found[number], "number " .. number)
     end
   end)
@@ -469,6 +476,23 @@ describe("request", function()
     assert.is_truthy(with('{"a":'):find("^HTTP/1.1 400"))
     assert.is_truthy(with(("["):rep(1000) .. ("]"):rep(1000)):find("^HTTP/1.1 400"))
     assert.is_truthy(with("{}", "text/html"):find("^HTTP/1.1 415"))
+  end)
+
+  it("that could not be read has nothing to do with the next one", function()
+    with_stderr(function()
+      with_server(function(request, response)
+        if request.path == "/1" then
+          request:form()
+          response:send(200)
+        end
+      end, function(connect)
+        local client = connect()
+        client:write(get "/1" .. get "/2")
+        local status, _, _, rest = read_response(client)
+        assert.equal(200, status)
+        assert.equal(500, (read_response(client, rest))) -- and not 415
+      end)
+    end)
   end)
 
   it("raises closed for everything once its handler has ended", function()

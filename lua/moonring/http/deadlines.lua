@@ -174,7 +174,7 @@ local function expire(slot, connection, now)
   if phase ~= "write" and exchange.request_due <= now then phase = "request" end
   local message = ("the client has taken longer than the timeout %s of %g s"):format(phase, server.timeouts[phase])
   exchange.plain, exchange.broken, exchange.body_open = false, true, false
-  exchange.refusal = { 408, message }
+  exchange.refusal = { 408, message } -- what the client is told where nothing has been sent
   server.timed_out = server.timed_out + 1
   exchange.scope:cancel(errors.new("deadline", message))
 end

@@ -132,9 +132,15 @@ local function more_input(exchange)
   return nil, message or "the client has left before the body was complete", code or "ECONNRESET"
 end
 
+--- Notes what the client is told when the handler ends without an answer.
+function M.note_refusal(exchange, status, message)
+  exchange.plain = false
+  exchange.refusal = { status, message }
+end
+
 local function refuse_body(exchange, status, message)
   exchange.broken, exchange.body_open = true, false
-  exchange.refusal = { status, message }
+  M.note_refusal(exchange, status, message)
   return nil, message, status == 413 and "EMSGSIZE" or "EBADMSG"
 end
 

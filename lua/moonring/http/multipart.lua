@@ -3,6 +3,7 @@
 local codec = require "moonring.http.codec.multipart"
 local native = require "moonring.native"
 local errors = require "moonring.errors"
+local exchanges = require "moonring.http.exchange"
 
 local ffi = native.ffi
 
@@ -25,7 +26,7 @@ local function next_event(reader)
       if event then return event, first, second end
       if event == false then
         reader.failure = { second, first == 413 and "EMSGSIZE" or "EBADMSG" }
-        reader.exchange.refusal = { first, second }
+        exchanges.note_refusal(reader.exchange, first, second)
         return "failed"
       end
       reader.buffer = false

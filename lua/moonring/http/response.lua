@@ -80,6 +80,9 @@ end
 -- Content-Type has its own place in a response; the other fields become a list. Field names are taken in any case. Those of
 -- the call replace those that were set before.
 local function merge_fields(exchange, fields)
+  if fields ~= nil and type(fields) ~= "table" then
+    errors.raise("argument", "response: the fields are a table of name = value, not a %s", type(fields))
+  end
   local content_type, list, given = PLAIN_TEXT, {}, {}
   for name, value in pairs(fields or {}) do
     local lower = type(name) == "string" and name:lower() or name

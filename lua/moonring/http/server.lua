@@ -222,7 +222,11 @@ local function recover(exchange, failure)
   end
   exchange.fields, exchange.status = false, false
   if not exchange.answered and not exchange.broken then send(exchange, 500, "Internal Server Error\n") end
-  return exchange.answered and finish_request(exchange)
+  if not exchange.answered then return false end
+  if exchange.server.access_log then
+    log_request(exchange, setmetatable({ exchange, exchange.serial }, Request), C.mr_clock_now())
+  end
+  return finish_request(exchange)
 end
 
 --- Serves one connection to its end.

@@ -55,6 +55,10 @@ end
 
 local function release(cache, entry)
   if entry.users > 0 then return end
+  if entry.gzip then
+    cache.bytes = cache.bytes - #entry.gzip
+    entry.gzip = false
+  end
   if entry.content then
     cache.bytes = cache.bytes - entry.content.capacity
     entry.content:release()
@@ -296,6 +300,7 @@ local function compressed(cache, entry)
   if not output then return nil end
   if output:remaining() >= size then return nil end
   entry.gzip = output:to_string() -- small, and the collector's: nothing has to end it
+  cache.bytes = cache.bytes + #entry.gzip
   return entry.gzip
 end
 
@@ -370,7 +375,8 @@ local function serve_path(cache, root, path, request, response)
   end
   if not entry then entry, message, code = get_for(cache, request, path, root) end
   if not entry then return nil, message, code end
-  local ok, result, send_message, send_code = pcall(send, cache, entry, cache.options, request, response, media_type, encoding)
+  local ok, result, send_message, send_code = pcall(send, cache, entry, cache.options, request, response, media_type,
+    encoding)
   cache:done(entry)
   if not ok then error(result, 0) end
   return true, result, send_message, send_code
