@@ -82,10 +82,10 @@ local TARGETS = {
   },
 }
 
-local function wrk(connections, depth)
+local function wrk(connections, depth, headers)
   return function(port, seconds)
-    return ("wrk -t1 -c%d -d%d -s %swrk_report.lua http://127.0.0.1:%d/ -- %d"):format(connections, seconds, HERE, port,
-      depth)
+    return ("wrk -t1 -c%d -d%d -s %swrk_report.lua http://127.0.0.1:%d/ -- %d %s"):format(connections, seconds, HERE, port,
+      depth, headers or "")
   end
 end
 
@@ -96,6 +96,8 @@ local LOADS = {
   -- wrk corrects latencies by an interval per response, while they are those of a group: they are void here.
   { name = "http-64x16", kind = "http", title = "HTTP, 64 connections, 16 requests pipelined", command = wrk(64, 16),
     no_latency = true },
+  { name = "http-64-browser", kind = "http", title = "HTTP, 64 connections, 12 header fields as browsers send them",
+    command = wrk(64, 1, "browser") },
   { name = "echo-64", kind = "echo", title = "Echo of 64 bytes, 64 connections", command = function(port, seconds)
     return ("%secho_load %d 64 %d 64"):format(BUILD, port, seconds)
   end },
@@ -114,7 +116,7 @@ usage: scripts/bench/run [--quick] [--only TARGET[,TARGET]] [--load LOAD[,LOAD]]
 
   --quick          one round of one second
   --only TARGET    moonring, floor, nginx, luv, node, haproxy, haproxy-splice (the ratios need the floor, or haproxy)
-  --load LOAD      http-1, http-64, http-1000, http-64x16, echo-64, churn-64, proxy-8
+  --load LOAD      http-1, http-64, http-1000, http-64x16, http-64-browser, echo-64, churn-64, proxy-8
   --markdown FILE  also writes the tables between the marks <!-- table --> and <!-- /table --> of FILE
 
 Environment: ROUNDS (5), SECONDS_EACH (2, whole seconds).
