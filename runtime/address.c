@@ -11,7 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-_Static_assert(MR_ADDRESS_PATH_BYTES == sizeof(((struct sockaddr_un *)0)->sun_path), "paths are as long as the kernel's");
+_Static_assert(MR_ADDRESS_PATH_BYTES == sizeof(((struct sockaddr_un *)0)->sun_path),
+               "paths are as long as the kernel's");
 
 int mr_address_parse(const char *text, int32_t port, mr_address *out) {
   *out = (mr_address){.port = port};
@@ -144,7 +145,8 @@ int mr_address_from_socket(const mr_socket_name *name, socklen_t length, mr_addr
     memcpy(out->bytes, &name->ipv6.sin6_addr, sizeof name->ipv6.sin6_addr);
     return 0;
   case AF_UNIX: {
-    size_t bytes = length > offsetof(struct sockaddr_un, sun_path) ? length - offsetof(struct sockaddr_un, sun_path) : 0;
+    size_t bytes =
+        length > offsetof(struct sockaddr_un, sun_path) ? length - offsetof(struct sockaddr_un, sun_path) : 0;
     if (bytes > MR_ADDRESS_PATH_BYTES)
       bytes = MR_ADDRESS_PATH_BYTES;
     if (bytes && name->local.sun_path[0])

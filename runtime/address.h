@@ -55,11 +55,11 @@ typedef enum mr_option_name {
   MR_OPTION_RECEIVE_BUFFER,     /* SO_RCVBUF */
   MR_OPTION_REUSE_ADDRESS,      /* SO_REUSEADDR */
   MR_OPTION_REUSE_PORT,         /* SO_REUSEPORT */
-  MR_OPTION_FAST_OPEN,          /* listener: TCP_FASTOPEN, the queue's length; before connecting: TCP_FASTOPEN_CONNECT */
-  MR_OPTION_DEFER_ACCEPT,       /* TCP_DEFER_ACCEPT, seconds */
-  MR_OPTION_IPV6_ONLY,          /* IPV6_V6ONLY */
-  MR_OPTION_USER_TIMEOUT,       /* TCP_USER_TIMEOUT, milliseconds */
-  MR_OPTION_DEVICE,             /* SO_BINDTOIFINDEX: index of an interface */
+  MR_OPTION_FAST_OPEN,    /* listener: TCP_FASTOPEN, the queue's length; before connecting: TCP_FASTOPEN_CONNECT */
+  MR_OPTION_DEFER_ACCEPT, /* TCP_DEFER_ACCEPT, seconds */
+  MR_OPTION_IPV6_ONLY,    /* IPV6_V6ONLY */
+  MR_OPTION_USER_TIMEOUT, /* TCP_USER_TIMEOUT, milliseconds */
+  MR_OPTION_DEVICE,       /* SO_BINDTOIFINDEX: index of an interface */
   MR_OPTION_COUNT
 } mr_option_name;
 

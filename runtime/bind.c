@@ -51,8 +51,10 @@ static int defaults_set(int fd, int family) {
   return family == AF_INET6 ? mr_option_set(fd, MR_OPTION_IPV6_ONLY, 0, 0) : 0;
 }
 
-/* Notes the file that bind made, so that the listener removes no other. */
-static int file_note(const mr_address *address, uint32_t mode, mr_bound_file **out) {
+int mr_bound_file_note(const mr_address *address, uint32_t mode, mr_bound_file **out) {
+  *out = NULL;
+  if (!is_path(address))
+    return 0;
   mr_bound_file *file = calloc(1, sizeof *file);
   struct stat status;
   if (!file)
@@ -75,6 +77,8 @@ static int open_on(int fd, const mr_address *address, const mr_listen *how, mr_b
   socklen_t length = mr_address_to_socket(address, &name);
   if (!length)
     return -EAFNOSUPPORT;
+  if ((how->flags & MR_LISTEN_TAKE_DESCRIPTORS) && address->family != AF_UNIX)
+    return -EOPNOTSUPP;
   int error = defaults_set(fd, address->family);
   if (!error)
     error = mr_options_set(fd, how->options, how->option_count, 0);
@@ -83,8 +87,8 @@ static int open_on(int fd, const mr_address *address, const mr_listen *how, mr_b
     error = -errno;
   if (!error)
     error = bind_name(fd, &name, length, is_path(address) ? how->flags : 0);
-  if (!error && is_path(address))
-    error = file_note(address, how->mode, file);
+  if (!error)
+    error = mr_bound_file_note(address, how->mode, file);
   if (!error && listen(fd, how->backlog > 0 ? how->backlog : DEFAULT_BACKLOG))
     error = -errno;
   return error;

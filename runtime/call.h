@@ -70,6 +70,17 @@ MR_API int mr_descriptor_has_offsets(int descriptor);
 MR_API int mr_call_read(mr_loop *loop, int descriptor, int64_t offset, mr_buffer *buffer);
 MR_API int mr_call_write(mr_loop *loop, int descriptor, int64_t offset, mr_buffer *buffer);
 
+/*
+ * pread(2) here and now, of what is in memory already: all of it, or what there is before the file's end, is copied without a turn
+ * of the loop. Result: the bytes; -EAGAIN, for mr_call_read, when some are not there, or when MR_READ_NOW_BYTES of one turn are used up,
+ * so that nobody holds the loop with it; -EOPNOTSUPP where the filesystem can't tell. Not for files opened with O_DIRECT.
+ */
+enum {
+  MR_READ_NOW_BYTES = 4194304,
+  MR_READ_NOW_LEAST = 16384, /* what a short one counts for */
+};
+MR_API int mr_descriptor_read_now(mr_loop *loop, int descriptor, int64_t offset, uint8_t *data, uint32_t length);
+
 /* The same for the `length` bytes of each of `count` iovecs, at most MR_CALL_PARTS_MAX. */
 enum { MR_CALL_PARTS_MAX = 1024 };
 MR_API int mr_call_read_iovecs(mr_loop *loop, int descriptor, int64_t offset, const mr_iovec *const *iovecs,

@@ -15,7 +15,7 @@
 #include <string.h>
 #include <sys/random.h>
 #include <sys/stat.h>
-#include <sys/sysmacros.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 static uint64_t address_of(const void *pointer) {
@@ -99,6 +99,28 @@ void mr_temporary_name(char *out) {
 
 int mr_descriptor_has_offsets(int fd) {
   return lseek(fd, 0, SEEK_CUR) >= 0;
+}
+
+int mr_descriptor_read_now(mr_loop *loop, int fd, int64_t offset, uint8_t *data, uint32_t length) {
+  mr_calls *calls = &loop->calls;
+  if (calls->read_now_turn != loop->statistics.turns) {
+    calls->read_now_turn = loop->statistics.turns;
+    calls->read_now_left = MR_READ_NOW_BYTES;
+  }
+  uint32_t cost = length < MR_READ_NOW_LEAST ? MR_READ_NOW_LEAST : length;
+  if (cost > calls->read_now_left)
+    return -EAGAIN;
+  const struct iovec part = {data, length};
+  ssize_t got = preadv2(fd, &part, 1, offset, RWF_NOWAIT);
+  if (got < 0)
+    return -errno;
+  calls->read_now_left -= cost;
+  if (got == 0 || got == length)
+    return (int)got;
+  /* Short, by the end of the file or by a page that is not there: the next read tells which. */
+  const struct iovec next = {data + got, length - (uint32_t)got};
+  ssize_t more = preadv2(fd, &next, 1, offset + got, RWF_NOWAIT);
+  return more == 0 ? (int)got : -EAGAIN;
 }
 
 static void survive(int number) {

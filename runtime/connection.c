@@ -231,6 +231,10 @@ int mr_connection_error(mr_loop *loop, int slot) {
   return connection->state == CONNECTION_OPEN && !connection->shutdown_wanted ? 0 : -EPIPE;
 }
 
+int mr_connection_descriptor(mr_loop *loop, int slot) {
+  return mr_connection_at(loop, slot)->fd;
+}
+
 typedef int (*name_getter)(int, struct sockaddr *restrict, socklen_t *restrict);
 
 static int name_of(mr_loop *loop, int slot, name_getter get, mr_address *out) {
@@ -276,12 +280,12 @@ void mr_guard_release(mr_guard *guard) {
   guard->loop = NULL;
   if (!loop || !mr_loop_lives(loop))
     return;
-  mr_connection *connection = mr_connection_at(loop, guard->connection);
+  mr_connection *connection = mr_connection_at(loop, guard->slot);
   if (connection->generation != guard->generation || connection->state == CONNECTION_FREE ||
       connection->state >= CONNECTION_FLUSHING)
     return;
   loop->statistics.forgotten++;
-  mr_connection_close(loop, guard->connection, 0);
+  mr_connection_close(loop, guard->slot, 0);
 }
 
 void mr_connections_destroy(mr_loop *loop, int flushing) {

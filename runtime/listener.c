@@ -46,9 +46,12 @@ int mr_listener_open(mr_loop *loop, const mr_address *address, const mr_listen *
     return fd;
   mr_listener *listener = loop->free_listeners;
   loop->free_listeners = listener->next_free;
-  *listener =
-      (mr_listener){.slot = listener->slot, .generation = listener->generation + 1, .fd = fd, .file = file,
-                            .takes_descriptors = how && (how->flags & MR_LISTEN_TAKE_DESCRIPTORS), .retry_timer = -1};
+  *listener = (mr_listener){.slot = listener->slot,
+                            .generation = listener->generation + 1,
+                            .fd = fd,
+                            .file = file,
+                            .takes_descriptors = how && (how->flags & MR_LISTEN_TAKE_DESCRIPTORS),
+                            .retry_timer = -1};
   loop->statistics.listeners++;
   mr_listener_accept(loop, listener);
   return listener->slot;

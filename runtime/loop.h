@@ -21,9 +21,14 @@ typedef enum mr_event_kind {
   MR_EVENT_WRITABLE,  /* slot: a connection whose writer was told to wait */
   MR_EVENT_TIMER,     /* slot: a timer that has fired; the number is free with the next turn */
   MR_EVENT_SIGNAL,    /* result: the signal's number */
-  MR_EVENT_SHORTAGE,  /* slot: a listener that can't accept for want of descriptors or memory, and tries again; result: errno */
+  MR_EVENT_PROCESS,   /* slot: a child that has ended */
+  MR_EVENT_OUTPUT,    /* slot: 1 or 2, a standard output of which some has gone out; result: 0 or the failure */
   MR_EVENT_CALL,      /* slot: a call that has ended; result: its result */
-  MR_EVENT_MEMORY     /* anchors wait for mr_memory_anchors_released; result 1: memory is short, too: collect */
+  MR_EVENT_SHORTAGE, /* slot: a listener that can't accept for want of descriptors or memory, and tries again; result: errno */
+  MR_EVENT_MEMORY,            /* anchors wait for mr_memory_anchors_released; result 1: memory is short, too: collect */
+  MR_EVENT_DATAGRAM_READABLE, /* slot: a datagram socket whose reader was told to wait */
+  MR_EVENT_DATAGRAM_WRITABLE, /* slot: a datagram socket whose writer was told to wait */
+  MR_EVENT_RESOLVED           /* slot: a resolver with answers for mr_resolver_next */
 } mr_event_kind;
 
 typedef struct mr_event {
@@ -54,6 +59,8 @@ typedef struct mr_loop_statistics {
   uint64_t connections_peak;
   uint64_t listeners;  /* slots in use */
   uint64_t timers;     /* armed */
+  uint64_t processes;  /* children that run, or whose end has not been taken */
+  uint64_t spawned;    /* children started */
   uint64_t operations; /* completions that the kernel owes, and the calls that helper threads do */
   uint64_t calls;      /* slots in use: not ended, or ended and not yet finished by the caller */
   uint64_t forgotten;  /* connections and files that only their finalizer closed */
@@ -73,6 +80,20 @@ typedef struct mr_loop_statistics {
  * what it means and what to do.
  */
 MR_API int mr_loop_create(const mr_loop_options *options, mr_loop **loop);
+
+/* What the kernel has for the loop, and what of it is in use. */
+typedef struct mr_loop_features {
+  uint32_t submission_entries, completion_entries;
+  int32_t deferred;           /* 1: completions are worked off in the loop's own system call */
+  int32_t cooperative;        /* 1: or at least without interrupting it */
+  int32_t direct_submissions; /* 1: operations are submitted without an array in between (6.6) */
+  int32_t registered;         /* 1: the ring is entered by a registered number */
+  int32_t incremental;        /* 1: receive buffers are filled bit by bit (6.12), as a trial has shown */
+  int32_t multishot_reads;    /* 1: pipes are read like sockets (6.7), as a trial has shown */
+  int32_t last_operation;     /* the highest operation that the kernel knows, -1: unknown */
+} mr_loop_features;
+
+MR_API void mr_loop_features_get(mr_loop *loop, mr_loop_features *out);
 
 /* Writes cause and remedy of a failed mr_loop_create, NUL-terminated, cut to size bytes. */
 MR_API void mr_loop_explain(int error, char *text, size_t size);
@@ -120,15 +141,35 @@ typedef struct mr_watch {
 MR_API mr_watch *mr_watch_state(void);
 /* Starts it, or changes its limit; noticed between `seconds` and a quarter more. 0 stops it. Result: 0 or negative errno. */
 MR_API int mr_watch_start(double seconds);
+/* Sends this signal to the thread that started the watch whenever it is found to be held, from its next start on. 0: none. */
+MR_API void mr_watch_interrupt(int signal_number);
 
 /* Arms a timer: MR_EVENT_TIMER comes `seconds` from now, never earlier. Result: its slot, or -ENOMEM. */
 MR_API int mr_timer_start(mr_loop *loop, double seconds);
 /* Disarms it; its event will not come, not even when it has fired in this turn already. Result: 0 or -ENOENT. */
 MR_API int mr_timer_stop(mr_loop *loop, int timer);
 
-/* Turns the signal into MR_EVENT_SIGNAL events from now on. A second one before the first was seen acts as without the
- * loop. Result: 0 or negative errno. */
-MR_API int mr_signal_watch(mr_loop *loop, int signal_number);
+enum {
+  MR_SIGNAL_INSISTS = 1, /* a second one before the first was seen acts as without the loop */
+  MR_SIGNAL_AWAITED = 2  /* somebody may wait for nothing but this: a loop that watches it is never deserted */
+};
+
+/*
+ * Turns the signal into MR_EVENT_SIGNAL events from now on, one for all that come before the loop looks. Again changes the flags. Result:
+ * 0 or negative errno; -EINVAL for what can't be caught or would come again at once, -EBUSY when another loop watches signals.
+ */
+MR_API int mr_signal_watch(mr_loop *loop, int signal_number, uint32_t flags);
+/* Puts back what was to happen before it was watched. Result: 0, or -EINVAL when it isn't watched. */
+MR_API int mr_signal_unwatch(mr_loop *loop, int signal_number);
+
+/* The number of "HUP", "SIGHUP" or "RTMIN+1", or -EINVAL; and the short name of a number, or NULL. */
+MR_API int mr_signal_number(const char *name);
+MR_API const char *mr_signal_name(int signal_number);
+
+MR_API int mr_signal_is_ignored(int signal_number);
+
+/* Sends it to this process. */
+MR_API void mr_signal_raise(int signal_number);
 
 /*
  * Lets a write to a pipe that nobody reads fail with EPIPE instead of ending the process, unless the process has its own mind about
@@ -258,6 +299,9 @@ MR_API int mr_connection_shutdown(mr_loop *loop, int connection);
  */
 MR_API void mr_connection_close(mr_loop *loop, int connection, double linger);
 
+/* The descriptor beneath, which stays the connection's; -1 when there is none any more. */
+MR_API int mr_connection_descriptor(mr_loop *loop, int connection);
+
 /* The stream's negative errno, 0 when it is sound. */
 MR_API int mr_connection_error(mr_loop *loop, int connection);
 /*
@@ -266,7 +310,7 @@ MR_API int mr_connection_error(mr_loop *loop, int connection);
  */
 typedef struct mr_guard {
   mr_loop *loop;
-  int32_t connection;
+  int32_t slot;
   uint32_t generation;
 } mr_guard;
 

@@ -35,8 +35,14 @@ typedef enum mr_operation {
   OPERATION_RECEIVE,
   OPERATION_SEND,
   OPERATION_CONNECT,
+  OPERATION_PROCESS,
+  OPERATION_STANDARD,
   OPERATION_WAKE,
   OPERATION_CALL,
+  OPERATION_DATAGRAM_RECEIVE,
+  OPERATION_DATAGRAM_SEND,
+  OPERATION_DATAGRAM_ROOM,
+  OPERATION_RESOLVER,
 } mr_operation;
 
 /* A link of an input or output queue. */
@@ -71,6 +77,7 @@ typedef struct mr_passing mr_passing; /* passing.c */
 typedef struct mr_stream {
   uint8_t is_file;                     /* read and write instead of receive and send */
   uint8_t multishot;                   /* its read is one */
+  uint8_t by_worker;                   /* may block where it is tried */
   uint8_t polls_input, polls_output;   /* the last try found it not ready: the next operation waits for that */
   uint8_t input_polled, output_polled; /* and is in flight */
   uint32_t read_bytes;
@@ -125,8 +132,8 @@ typedef struct mr_listener {
   int fd; /* -1: free or closed */
   uint32_t owed;
   uint8_t takes_descriptors; /* as what it accepts does */
-  int32_t retry_timer; /* -1: none */
-  mr_bound_file *file; /* of a Unix socket */
+  int32_t retry_timer;       /* -1: none */
+  mr_bound_file *file;       /* of a Unix socket */
   struct mr_listener *next_free;
 } mr_listener;
 
@@ -136,6 +143,9 @@ typedef enum mr_timer_use {
   TIMER_FIRED, /* its event is in the array */
   TIMER_LINGER,
   TIMER_ACCEPT,
+  TIMER_PROCESS,
+  TIMER_RESOLVER,
+  TIMER_DATAGRAM,
 } mr_timer_use;
 
 typedef struct mr_timer {
@@ -168,6 +178,27 @@ typedef struct mr_receive_ring {
   mr_connection *parked_first, *parked_last;
 } mr_receive_ring;
 
+typedef struct mr_process {
+  int32_t slot;
+  uint32_t generation;
+  int32_t pid;
+  int pidfd;     /* -1 once it has been reaped */
+  int32_t timer; /* -1: none; for its kill, or for watching it at last */
+  uint8_t held;  /* its caller has not let go */
+  uint8_t polled;
+  uint8_t leads; /* a process group of its own */
+  uint8_t ending;
+  uint8_t detached;
+  mr_process_status status;
+  struct mr_process *next; /* free or retired */
+} mr_process;
+
+typedef struct mr_processes {
+  mr_process **slots;
+  int32_t count, capacity;
+  mr_process *free, *retired;
+  int closing; /* no more polls */
+} mr_processes;
 typedef enum mr_call_state {
   CALL_FREE,
   CALL_WAITING,   /* the submission queue was full */
@@ -211,6 +242,8 @@ typedef struct mr_calls {
   mr_call *free, *retired;
   mr_call *waiting_first, *waiting_last; /* for room in the submission queue; in their order */
   int cancels_wanted;
+  uint64_t read_now_turn; /* the turn that read_now_left is of */
+  uint32_t read_now_left;
   int let_go;                      /* calls that nobody waits for and that shall be done */
   mr_call *done_first, *done_last; /* by helpers; under their lock */
   int helped;                      /* at the helpers, or done there and not yet collected */
@@ -221,6 +254,9 @@ typedef struct mr_message {
   struct msghdr header;
   struct iovec parts[SEND_IOVECS_MAX];
 } mr_message;
+
+#include "datagram_internal.h"
+#include "resolver_internal.h"
 
 struct mr_loop {
   mr_uring *ring;
@@ -241,10 +277,14 @@ struct mr_loop {
   mr_listener *listeners[BLOCKS_MAX];
   int32_t listener_slots;
   mr_listener *free_listeners;
+  mr_datagrams datagrams;
+  mr_resolvers resolvers;
   mr_piece *free_pieces;
   void *piece_blocks;
   mr_message *messages;
   int message_count;
+  int signals_awaited;
+  mr_processes processes;
   int wake_fd; /* eventfd for signals and helper threads, -1 until one of them is needed; closed under the helpers' lock */
   int wake_armed;
   uint64_t wake_value;
@@ -317,7 +357,8 @@ void mr_output_settle(
 
 /* connection.c */
 mr_connection *mr_connection_take(mr_loop *loop, int fd, mr_connection_state state, int *error); /* NULL: *error */
-int mr_connection_accepted(mr_loop *loop, int fd, int takes_descriptors); /* slot of a new open connection, or negative errno with fd closed */
+int mr_connection_accepted(mr_loop *loop, int fd,
+                           int takes_descriptors); /* slot of a new open connection, or negative errno with fd closed */
 void mr_connection_connected(mr_loop *loop, mr_connection *connection, int32_t result);
 void mr_connection_opened(mr_loop *loop, mr_connection *connection);
 void mr_connection_finish(mr_loop *loop, mr_connection *connection); /* gives the descriptor back, whatever is queued */
@@ -343,6 +384,8 @@ int mr_options_set(int fd, mr_option *options, int count, int connects); /* stop
 
 /* bind.c */
 int mr_bound_open(const mr_address *address, const mr_listen *how, mr_bound_file **file); /* a listening descriptor */
+/* Notes the file that binding to a path has made, so that no other is removed; for other addresses *file is NULL. */
+int mr_bound_file_note(const mr_address *address, uint32_t mode, mr_bound_file **file);
 void mr_bound_file_remove(mr_bound_file **file);
 
 /* passing.c */
@@ -353,6 +396,17 @@ int mr_passing_sends(const mr_passing *passing); /* whether the next sends are i
 int mr_passing_send(mr_loop *loop, mr_connection *connection, uint64_t user_data);
 void mr_passing_sent(mr_connection *connection, int64_t result);
 void mr_passing_free(mr_passing *passing);
+
+/* process.c */
+void mr_process_complete(mr_loop *loop, int32_t slot, const mr_completion *done);
+void mr_process_expired(mr_loop *loop, int32_t slot); /* its timer has */
+void mr_processes_recycle(mr_loop *loop);
+/* Tells all children to end, kills them after the grace; `wait` runs the loop until something has come or `until` is past. */
+void mr_processes_end(mr_loop *loop, int64_t grace_ns, int (*wait)(mr_loop *loop, int64_t until));
+void mr_processes_close(mr_loop *loop); /* what is polled still completes, nothing is polled any more */
+void mr_processes_destroy(mr_loop *loop);
+/* standard.c */
+void mr_standard_complete(mr_loop *loop, int32_t fd);
 
 /* wake.c */
 int mr_wake_open(mr_loop *loop);      /* from now on writing to wake_fd wakes the loop. Result: 0 or negative errno */

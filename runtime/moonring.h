@@ -51,6 +51,14 @@ MR_API const char *mr_error_text(int error);
 
 #include "descriptor.h"
 
+#include "process.h"
+
+#include "standard.h"
+
 #include "call.h"
+
+#include "datagram.h"
+
+#include "resolver.h"
 
 #endif

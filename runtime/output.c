@@ -196,13 +196,17 @@ static void shutdown_when_sent(mr_loop *loop, mr_connection *connection) {
 void mr_output_settle(mr_loop *loop) {
   mr_connection *connection = loop->quick_first;
   loop->quick_first = NULL;
-  loop->quick_awaited = 0;
   while (connection) {
     mr_connection *next = connection->next_quick;
-    if (connection->quick)
+    if (connection->quick && loop->event_count < EVENTS_MAX) {
       mr_output_complete(loop, connection, (int64_t)connection->sending_bytes);
+    } else if (connection->quick) { /* no room for the event that it may cause: with the next turn */
+      connection->next_quick = loop->quick_first;
+      loop->quick_first = connection;
+    }
     connection = next;
   }
+  loop->quick_awaited = loop->quick_first != NULL;
 }
 
 void mr_output_complete(mr_loop *loop, mr_connection *connection, int64_t result) {

@@ -25,7 +25,7 @@ enum {
 
 struct mr_passing {
   uint8_t receives;
-  uint8_t lost; /* descriptors came that there was no room for */
+  uint8_t lost;    /* descriptors came that there was no room for */
   uint8_t carries; /* the send in flight takes the first outgoing one along */
   int received_count, outgoing_count;
   int received[RECEIVED_MAX];

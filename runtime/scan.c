@@ -275,20 +275,20 @@ ALWAYS_INLINE int32_t index_field(const uint8_t *data, const uint8_t *line, cons
   return next;
 }
 
-ALWAYS_INLINE int32_t index_head(const uint8_t *data, int32_t length, mr_head *head, spans spans) {
-  if (head->scanned == 0)
-    mr_head_reset(head);
-  head->data = data;
-  if (length <= head->scanned)
-    return MR_SCAN_MORE;
+/* The end of what may be looked at of a line: the limit's, so that what lies behind it changes no answer. */
+ALWAYS_INLINE const uint8_t *line_end(const uint8_t *line, const uint8_t *end, int32_t max) {
+  return max && end - line > max ? line + max : end;
+}
 
+/* What a line function's answer means when the line was cut there. */
+ALWAYS_INLINE int32_t judge_line(int32_t next, const uint8_t *line, const uint8_t *end, int32_t max) {
+  return next == MR_SCAN_MORE && max && end - line >= max ? MR_SCAN_TOO_LONG : next;
+}
+
+ALWAYS_INLINE int32_t index_fields(const uint8_t *data, int32_t length, mr_head *head, spans spans) {
   const uint8_t *end = data + length;
-  if (head->scanned == 0) {
-    int32_t next = index_first_line(data, end, head, spans);
-    if (next <= 0)
-      return next;
-    head->scanned = next;
-  }
+  const int32_t line_max = head->line_max;
+  const int32_t fields_max = head->fields_max ? head->fields_max : MR_HEAD_FIELDS_MAX;
   int32_t at = head->scanned;
   int32_t next = MR_SCAN_MORE;
   while (at < length) {
@@ -298,7 +298,10 @@ ALWAYS_INLINE int32_t index_head(const uint8_t *data, int32_t length, mr_head *h
         at = next;
       break;
     }
-    next = head->field_count < MR_HEAD_FIELDS_MAX ? index_field(data, data + at, end, head, spans) : MR_SCAN_TOO_MANY;
+    const uint8_t *line = data + at;
+    next = MR_SCAN_TOO_MANY;
+    if (head->field_count < fields_max)
+      next = judge_line(index_field(data, line, line_end(line, end, line_max), head, spans), line, end, line_max);
     if (next <= 0)
       break;
     at = next;
@@ -306,6 +309,24 @@ ALWAYS_INLINE int32_t index_head(const uint8_t *data, int32_t length, mr_head *h
   }
   head->scanned = at;
   return next;
+}
+
+ALWAYS_INLINE int32_t index_head(const uint8_t *data, int32_t length, mr_head *head, spans spans) {
+  if (head->scanned == 0)
+    mr_head_reset(head);
+  head->data = data;
+  if (length <= head->scanned)
+    return MR_SCAN_MORE;
+
+  if (head->scanned == 0) {
+    const uint8_t *end = data + length;
+    int32_t next = index_first_line(data, line_end(data, end, head->line_max), head, spans);
+    next = judge_line(next, data, end, head->line_max);
+    if (next <= 0)
+      return next;
+    head->scanned = next;
+  }
+  return index_fields(data, length, head, spans);
 }
 
 void mr_head_reset(mr_head *head) {
@@ -327,6 +348,19 @@ int32_t mr_scan_head(const uint8_t *data, int32_t length, mr_head *head) {
   return index_head(data, length, head, (spans){token_vector, visible_vector, value_vector});
 #else
   return mr_scan_head_scalar(data, length, head);
+#endif
+}
+
+int32_t mr_scan_fields(const uint8_t *data, int32_t length, mr_head *head) {
+  if (head->scanned == 0)
+    mr_head_reset(head);
+  head->data = data;
+  if (length <= head->scanned)
+    return MR_SCAN_MORE;
+#if defined(__SSE2__)
+  return index_fields(data, length, head, (spans){token_vector, visible_vector, value_vector});
+#else
+  return index_fields(data, length, head, (spans){token_scalar, visible_scalar, value_scalar});
 #endif
 }
 

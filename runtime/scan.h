@@ -19,7 +19,7 @@ typedef enum mr_field_id {
   MR_FIELD_COUNT
 } mr_field_id;
 
-enum { MR_HEAD_FIELDS_MAX = 100 };
+enum { MR_HEAD_FIELDS_MAX = 200 };
 
 /* One header field; offsets count from the start of the head. */
 typedef struct mr_field {
@@ -38,6 +38,8 @@ typedef struct mr_field {
 typedef struct mr_head {
   const uint8_t *data; /* where the last scan saw the head; borrowed, valid while the caller's bytes are */
   int32_t scanned;
+  int32_t line_max;   /* bytes of a line with its CR LF; 0: any. The caller's, as is: */
+  int32_t fields_max; /* 0: MR_HEAD_FIELDS_MAX, which it does not exceed */
   int32_t field_count;
   uint32_t seen;     /* bit id: the field occurred */
   uint32_t repeated; /* bit id: it occurred more than once */
@@ -53,8 +55,25 @@ enum {
   MR_SCAN_BAD_LINE = -1,  /* first line malformed, or a CR without LF or LF without CR */
   MR_SCAN_BAD_NAME = -2,  /* not a token, empty, white space before the colon, or a folded line */
   MR_SCAN_BAD_VALUE = -3, /* a control character in a value */
-  MR_SCAN_TOO_MANY = -4   /* more than MR_HEAD_FIELDS_MAX fields */
+  MR_SCAN_TOO_MANY = -4,  /* more than fields_max fields */
+  MR_SCAN_TOO_LONG = -5,  /* a line of more than line_max bytes */
+  /* Of mr_scan_chunk. */
+  MR_SCAN_BAD_CHUNK = -6,     /* not 1 to MR_CHUNK_DIGITS_MAX hexadecimal digits, or no CR LF where one has to be */
+  MR_SCAN_BIG_CHUNK = -7,     /* a size above 2^52 */
+  MR_SCAN_LONG_EXTENSION = -8 /* a chunk extension of more than extension_max bytes */
 };
+
+enum { MR_CHUNK_DIGITS_MAX = 16 }; /* leading zeros included */
+
+/* Where in the framing of a chunked body (RFC 9112 section 7.1) the reader is. All zero but for extension_max at its start. */
+typedef struct mr_chunked {
+  double size; /* of the chunk whose line mr_scan_chunk has finished, -1: it has not */
+  double value;
+  int32_t phase;
+  int32_t digits;
+  int32_t extension_bytes; /* of this chunk's line so far */
+  int32_t extension_max;
+} mr_chunked;
 
 /* Classes of characters, to be combined with |; what mr_scan_span accepts. */
 typedef enum mr_class {
@@ -64,7 +83,7 @@ typedef enum mr_class {
   MR_CLASS_HOST = 8     /* uri-host [ ":" port ], RFC 3986 section 3.2.2 */
 } mr_class;
 
-/* Prepares *head for a new head. */
+/* Prepares *head for a new head. The limits in it stay. */
 MR_API void mr_head_reset(mr_head *head);
 
 /*
@@ -74,8 +93,19 @@ MR_API void mr_head_reset(mr_head *head);
  */
 MR_API int32_t mr_scan_head(const uint8_t *data, int32_t length, mr_head *head);
 
-/* The same, byte by byte: the form that mr_scan_head is tested against. */
+/* The same for fields without a first line: trailers, the heads of parts. */
+MR_API int32_t mr_scan_fields(const uint8_t *data, int32_t length, mr_head *head);
+
+/* mr_scan_head byte by byte: the form that it is tested against. */
 MR_API int32_t mr_scan_head_scalar(const uint8_t *data, int32_t length, mr_head *head);
+
+/*
+ * Reads framing between the data of chunks: from the start of the body, or from right behind the `size` bytes of data of the
+ * chunk before. Takes bytes up to the end of a chunk's line, or all; chunk extensions are passed over. Result: how many it has
+ * taken, and *chunked tells the size of the chunk (0: it was the last one, trailer fields follow); or MR_SCAN_*, where
+ * the bytes before the one at fault count as taken by nobody.
+ */
+MR_API int32_t mr_scan_chunk(mr_chunked *chunked, const uint8_t *data, int32_t length);
 
 /*
  * Index of the first field from number `from` on whose name is name[0..length) but for case, or -1. The bytes of the head must

@@ -6,7 +6,8 @@
  * The flags of an open file belong to all processes that share it, so O_NONBLOCK is never set on what was handed over (a shell's
  * terminal would get it, too). Pipes don't need it: the kernel tries without waiting and polls by itself. A terminal would
  * block a write that its buffer has not room for, in the thread that submits it; it is opened anew through /proc, which gives a
- * description of our own whose flags are ours. Opening a pseudo-terminal's master that way would make another one.
+ * description of our own whose flags are ours. Where that can't be (no /proc, somebody else's terminal, a pseudo-terminal's master,
+ * which would become another one), a worker thread waits.
  *
  * Pipes are read like sockets, by one multishot read into the receive ring, where the kernel has that (6.7). Otherwise one read at a
  * time goes into memory of its own: in a worker thread it would take a whole buffer from the ring for as long as it waits.
@@ -95,7 +96,10 @@ int mr_stream_open(mr_loop *loop, int fd, uint32_t flags) {
   connection->write_only = (access & O_ACCMODE) == O_WRONLY;
   if (stream)
     mr_signal_survive_pipe();
-  int own = S_ISCHR(status.st_mode) && isatty(fd) ? terminal_open(fd, access) : -1;
+  int is_terminal = S_ISCHR(status.st_mode) && isatty(fd);
+  int own = is_terminal ? terminal_open(fd, access) : -1;
+  if (stream)
+    stream->by_worker = is_terminal && own < 0;
   if (own >= 0) {
     if (!connection->kept)
       close(fd);
@@ -104,6 +108,13 @@ int mr_stream_open(mr_loop *loop, int fd, uint32_t flags) {
   }
   mr_receive_arm(loop, connection);
   return connection->slot;
+}
+
+/* Hands on `error`, the result of preparing an operation, which goes to a worker where it might block the loop. */
+static int by_worker(mr_loop *loop, const mr_stream *stream, int error) {
+  if (!error && stream->by_worker)
+    mr_uring_by_worker(loop->ring);
+  return error;
 }
 
 int mr_stream_receive(mr_loop *loop, mr_connection *connection, uint64_t user_data) {
@@ -121,7 +132,8 @@ int mr_stream_receive(mr_loop *loop, mr_connection *connection, uint64_t user_da
     loop->receive.starved = 1;
     return -ENOMEM;
   }
-  return mr_uring_read(loop->ring, connection->fd, stream->memory.data, stream->read_bytes, user_data);
+  return by_worker(loop, stream,
+                   mr_uring_read(loop->ring, connection->fd, stream->memory.data, stream->read_bytes, user_data));
 }
 
 int32_t mr_stream_received(mr_loop *loop, mr_connection *connection, int32_t result, mr_iovec *slice) {
@@ -168,13 +180,15 @@ int mr_stream_send(mr_loop *loop, mr_connection *connection, uint64_t user_data)
   const mr_piece *first = connection->output.first;
   if (!first->next) {
     connection->sending_bytes = first->iovec.length;
-    return mr_uring_write(loop->ring, connection->fd, first->iovec.data, first->iovec.length, user_data);
+    return by_worker(loop, stream,
+                     mr_uring_write(loop->ring, connection->fd, first->iovec.data, first->iovec.length, user_data));
   }
   mr_message *message = mr_output_gather(loop, connection);
   if (!message)
     return -EAGAIN;
-  return mr_uring_write_vector(loop->ring, connection->fd, message->parts, (uint32_t)message->header.msg_iovlen,
-                               user_data);
+  return by_worker(loop, stream,
+                   mr_uring_write_vector(loop->ring, connection->fd, message->parts,
+                                         (uint32_t)message->header.msg_iovlen, user_data));
 }
 
 int64_t mr_stream_sent(mr_connection *connection, int64_t result) {

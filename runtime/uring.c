@@ -20,6 +20,7 @@
 
 struct mr_uring {
   struct io_uring ring;
+  unsigned setup_flags;
   struct io_uring_probe *probe; /* NULL until somebody asks what the kernel has */
 };
 
@@ -31,6 +32,7 @@ struct mr_uring_buffers {
   uint16_t tail;
 };
 
+enum { REGISTERED_RING = 1 }; /* liburing's mark of a registered ring descriptor */
 enum { SETUP_REQUIRED = IORING_SETUP_CQSIZE | IORING_SETUP_CLAMP | IORING_SETUP_SUBMIT_ALL };
 
 /* From the best to the least that the loop runs on: what is missing costs speed only. */
@@ -64,8 +66,10 @@ int mr_uring_open(uint32_t submissions, uint32_t completions, mr_uring **out) {
   if (!ring)
     return -ENOMEM;
   int error = -EINVAL;
-  for (size_t i = 0; error == -EINVAL && i < sizeof setup_choices / sizeof *setup_choices; i++)
-    error = ring_setup(&ring->ring, setup_choices[i], submissions, completions);
+  for (size_t i = 0; error == -EINVAL && i < sizeof setup_choices / sizeof *setup_choices; i++) {
+    ring->setup_flags = setup_choices[i];
+    error = ring_setup(&ring->ring, ring->setup_flags, submissions, completions);
+  }
   if (!error && !(ring->ring.features & IORING_FEAT_EXT_ARG)) {
     io_uring_queue_exit(&ring->ring);
     error = -ENOSYS;
@@ -142,6 +146,23 @@ void mr_uring_explain(int error, char *text, size_t size) {
   }
 }
 
+void mr_uring_traits_get(mr_uring *ring, mr_uring_traits *out) {
+  unsigned flags = ring->setup_flags;
+  *out = (mr_uring_traits){
+      .submissions = *ring->ring.sq.kring_entries,
+      .completions = *ring->ring.cq.kring_entries,
+      .deferred = (flags & IORING_SETUP_DEFER_TASKRUN) != 0,
+      .cooperative = (flags & IORING_SETUP_COOP_TASKRUN) != 0,
+      .direct_submissions = (flags & IORING_SETUP_NO_SQARRAY) != 0,
+      .registered = (ring->ring.int_flags & REGISTERED_RING) != 0,
+      .last_operation = -1,
+  };
+  struct io_uring_probe *probe = io_uring_get_probe_ring(&ring->ring);
+  if (probe)
+    out->last_operation = probe->last_op;
+  io_uring_free_probe(probe);
+}
+
 unsigned mr_uring_pending(const mr_uring *ring) {
   return ring->ring.sq.sqe_tail - *ring->ring.sq.khead;
 }
@@ -160,7 +181,7 @@ int mr_uring_enter(mr_uring *ring, unsigned want, int64_t timeout_ns) {
   struct io_uring_getevents_arg argument = {.ts = want && timeout_ns >= 0 ? (uint64_t)(uintptr_t)&time : 0};
   unsigned submit = submission_publish(&ring->ring.sq);
   unsigned flags = IORING_ENTER_GETEVENTS | IORING_ENTER_EXT_ARG;
-  if (ring->ring.int_flags & 1) /* liburing's mark of a registered ring descriptor */
+  if (ring->ring.int_flags & REGISTERED_RING)
     flags |= IORING_ENTER_REGISTERED_RING;
   int result =
       io_uring_enter2((unsigned)ring->ring.enter_ring_fd, submit, want, flags, (sigset_t *)&argument, sizeof argument);
@@ -253,6 +274,22 @@ int mr_uring_send_message(mr_uring *ring, int fd, const struct msghdr *message, 
          io_uring_prep_sendmsg(sqe, fd, message, send_flags(quick)));
 }
 
+int mr_uring_send_to(mr_uring *ring, int fd, const void *data, uint32_t length, const struct sockaddr *address,
+                     socklen_t address_length, uint64_t user_data) {
+  SUBMIT(ring, user_data, IOSQE_CQE_SKIP_SUCCESS, {
+    io_uring_prep_send(sqe, fd, data, length, MSG_NOSIGNAL | MSG_DONTWAIT);
+    if (address_length)
+      io_uring_prep_send_set_addr(sqe, address, (uint16_t)address_length);
+  });
+}
+
+int mr_uring_receive_messages(mr_uring *ring, int fd, struct msghdr *message, uint16_t group, uint64_t user_data) {
+  SUBMIT(ring, user_data, IOSQE_BUFFER_SELECT, {
+    io_uring_prep_recvmsg_multishot(sqe, fd, message, MSG_TRUNC);
+    sqe->buf_group = group;
+  });
+}
+
 int mr_uring_send_rights(mr_uring *ring, int fd, const struct msghdr *message, uint64_t user_data) {
   SUBMIT(ring, user_data, 0, io_uring_prep_sendmsg(sqe, fd, message, MSG_NOSIGNAL));
 }
@@ -278,6 +315,11 @@ int mr_uring_write(mr_uring *ring, int fd, const void *data, uint32_t length, ui
 
 int mr_uring_write_vector(mr_uring *ring, int fd, const struct iovec *parts, uint32_t count, uint64_t user_data) {
   SUBMIT(ring, user_data, 0, io_uring_prep_writev(sqe, fd, parts, count, (uint64_t)-1));
+}
+
+void mr_uring_by_worker(mr_uring *ring) {
+  struct io_uring_sq *sq = &ring->ring.sq;
+  sq->sqes[(sq->sqe_tail - 1) & *sq->kring_mask].flags |= IOSQE_ASYNC;
 }
 
 int mr_uring_poll(mr_uring *ring, int fd, uint32_t events, uint64_t user_data) {
@@ -372,6 +414,21 @@ void mr_uring_buffers_add(mr_uring_buffers *buffers, void *data, uint32_t length
 
 void mr_uring_buffers_publish(mr_uring_buffers *buffers) {
   io_uring_smp_store_release(&buffers->ring->tail, buffers->tail);
+}
+
+_Static_assert(sizeof(struct io_uring_recvmsg_out) == MR_URING_MESSAGE_HEADER, "the kernel's header of a message");
+
+int mr_uring_message_parse(const void *data, uint32_t capacity, socklen_t name_room, mr_uring_message *out) {
+  const struct io_uring_recvmsg_out *header = data;
+  uint32_t offset = (uint32_t)sizeof *header + name_room;
+  if (capacity < offset)
+    return -EINVAL;
+  *out = (mr_uring_message){.name = (const struct sockaddr *)(header + 1),
+                            .name_length = header->namelen < name_room ? header->namelen : name_room,
+                            .offset = offset,
+                            .length = header->payloadlen < capacity - offset ? header->payloadlen : capacity - offset,
+                            .full_length = header->payloadlen};
+  return 0;
 }
 
 /* One receive of the preflight: enters until a completion is there, at most a second. */

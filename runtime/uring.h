@@ -49,6 +49,18 @@ unsigned mr_uring_pending(const mr_uring *ring);
 /* Takes up to `count` completions. Result: how many. */
 unsigned mr_uring_reap(mr_uring *ring, mr_completion *out, unsigned count);
 
+/* What the ring was set up with, for reports. */
+typedef struct mr_uring_traits {
+  uint32_t submissions, completions; /* entries */
+  int deferred;                      /* completions are worked off in this thread's enter, which is its only user */
+  int cooperative;                   /* or at least without interrupting it */
+  int direct_submissions;            /* no array between the submission queue and its entries */
+  int registered;                    /* entered by a registered number */
+  int last_operation;                /* the highest opcode that the kernel knows, -1: it doesn't say */
+} mr_uring_traits;
+
+void mr_uring_traits_get(mr_uring *ring, mr_uring_traits *out);
+
 /*
  * Preparing. Each queues one operation and submits first when the queue is full; 0, or -EAGAIN when even then there is no room
  * (the kernel wants completions to be taken first). "Quietly": without a completion when it succeeds.
@@ -64,10 +76,17 @@ int mr_uring_send_message(mr_uring *ring, int fd, const struct msghdr *message, 
 /* Without the demand to send all, so that what goes beside the bytes is sent once. */
 int mr_uring_send_rights(mr_uring *ring, int fd, const struct msghdr *message, uint64_t user_data);
 int mr_uring_connect(mr_uring *ring, int fd, const struct sockaddr *address, socklen_t length, uint64_t user_data);
+/* A datagram, quick. An address of length 0: the one that the socket is connected to. */
+int mr_uring_send_to(mr_uring *ring, int fd, const void *data, uint32_t length, const struct sockaddr *address,
+                     socklen_t address_length, uint64_t user_data);
+/* Multishot; only the name's length of the message is looked at, until the submission. mr_uring_message_parse reads what comes. */
+int mr_uring_receive_messages(mr_uring *ring, int fd, struct msghdr *message, uint16_t group, uint64_t user_data);
 int mr_uring_read(mr_uring *ring, int fd, void *data, uint32_t length, uint64_t user_data); /* at the file's position */
 int mr_uring_read_multishot(mr_uring *ring, int fd, uint16_t group, uint64_t user_data); /* mr_uring_multishot_reads */
 int mr_uring_write(mr_uring *ring, int fd, const void *data, uint32_t length, uint64_t user_data);
 int mr_uring_write_vector(mr_uring *ring, int fd, const struct iovec *parts, uint32_t count, uint64_t user_data);
+/* Gives what was just prepared to a worker thread from its start on, for what may block where it is tried. */
+void mr_uring_by_worker(mr_uring *ring);
 int mr_uring_poll(mr_uring *ring, int fd, uint32_t events,
                   uint64_t user_data); /* poll(2)'s; once; gives those that came */
 int mr_uring_close_quietly(mr_uring *ring, int fd, uint64_t user_data);
@@ -122,6 +141,20 @@ int mr_uring_buffers_open(mr_uring *ring, uint16_t group, uint32_t entries, int 
 void mr_uring_buffers_close(mr_uring *ring, mr_uring_buffers *buffers);
 void mr_uring_buffers_add(mr_uring_buffers *buffers, void *data, uint32_t length, uint16_t id);
 void mr_uring_buffers_publish(mr_uring_buffers *buffers); /* makes what was added visible to the kernel */
+
+/* What mr_uring_receive_messages has put into a buffer of `capacity` bytes. */
+typedef struct mr_uring_message {
+  const struct sockaddr *name; /* the sender's */
+  socklen_t name_length;       /* 0: it has none */
+  uint32_t offset;             /* of the payload in the buffer */
+  uint32_t length;             /* of the payload there */
+  uint32_t full_length;        /* what was sent: more when it was cut */
+} mr_uring_message;
+
+enum { MR_URING_MESSAGE_HEADER = 16 }; /* before the room for the name */
+
+/* Result: 0, or -EINVAL when the buffer can't be what a receive with room for a name of name_room bytes has filled. */
+int mr_uring_message_parse(const void *data, uint32_t capacity, socklen_t name_room, mr_uring_message *out);
 
 /* Whether incremental buffers behave as specified here: tried out once, on a ring and a socket pair of their own, not believed. */
 int mr_uring_incremental(void);

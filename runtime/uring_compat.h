@@ -18,6 +18,6 @@
 #define MR_UNREGISTER_PBUF_RING 23
 
 #define MR_OP_READ_MULTISHOT 49 /* reads into provided buffers until the end (6.7) */
-#define MR_OP_FTRUNCATE 55 /* 6.9 */
+#define MR_OP_FTRUNCATE 55      /* 6.9 */
 
 #endif

@@ -46,16 +46,23 @@ local function check_alone(self, what)
   if self.filling then refuse_busy(what, self.filling) end
 end
 
--- The rest's first slice becomes the buffer that was lent before: `lent` lets go of what it held.
+-- The rest's first slice becomes the buffer that is lent: the class's own, where it has one, so that its next read lets
+-- go of it.
 local function take_slice(self, what)
   check_alone(self, what)
   local rest = self.rest
   local head = rest.head
-  local count = head.limit_ - head.position_
-  local slice = rest:read_buffer(count)
+  local slice = rest:read_buffer(head.limit_ - head.position_)
+  if not rest.head then stand_aside(self) end
+  C.mr_trace_assign(slice.memory_, 0) -- the stream's, not the reading scope's
+  if self.input_buffer then
+    local input = self:input_buffer()
+    C.mr_buffer_release(input)
+    C.mr_buffer_move(input, slice)
+    return input
+  end
   if self.lent then self.lent:release() end
   self.lent = slice
-  if not rest.head then stand_aside(self) end
   return slice
 end
 
@@ -73,12 +80,8 @@ function before:read(target)
   return target
 end
 
--- For codecs: the slice in the connection's own input buffer.
 function before:next_input()
-  local slice = take_slice(self, "read")
-  local input = self:input_buffer()
-  C.mr_buffer_move(input, slice)
-  return input
+  return take_slice(self, "read")
 end
 
 function before:extend(input, max)
@@ -91,6 +94,7 @@ function before:extend(input, max)
   joined:write(more)
   joined:reset_for_read()
   more:release()
+  C.mr_buffer_release(input)
   C.mr_buffer_move(input, joined)
   if not rest.head then stand_aside(self) end
   return true
@@ -237,7 +241,8 @@ end
 ---@return string? message
 ---@return string? code "EMSGSIZE", "EOF"
 function Stream:read_line(max)
-  return search(self, "read_line", "the line has not ended", chain.Chain.try_read_line, check_max("read_line", max, M.LINE_MAX))
+  return search(self, "read_line", "the line has not ended", chain.Chain.try_read_line,
+    check_max("read_line", max, M.LINE_MAX))
 end
 
 --- Iterates over the lines: `for line in connection:lines() do`. Ends with the stream, also when it fails.
@@ -274,7 +279,7 @@ end
 ---@return string? code "EOF": it ended in between
 function Stream:skip(count)
   check_alone(self, "skip")
-  if type(count) ~= "number" or not (count >= 0) or count % 1 ~= 0 then
+  if type(count) ~= "number" or count < 0 or count % 1 ~= 0 then
     errors.raise("argument", "stream:skip: a number of bytes is needed, not %s", tostring(count))
   end
   local left = count
@@ -287,7 +292,8 @@ function Stream:skip(count)
     else
       local ok, message, code = fill(self)
       if not ok then
-        if code or left == count then return nil, message, code end
+        if code then return nil, message, code end
+        if left == count then return nil end
         return nil, ("EOF: skip: the stream ended, %.0f of %.0f bytes are missing"):format(left, count), "EOF"
       end
     end

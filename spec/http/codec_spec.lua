@@ -19,12 +19,12 @@ end
 
 local held -- the memory of the last buffer: heads point into it
 
---- Reads text in one piece. Results: those of read_head, then head and buffer.
+--- Reads text in one piece. Results: those of read_request, then head and buffer.
 local function read(text, limits)
   local head = codec.new_head()
   local buffer
   buffer, held = new_buffer(text)
-  local done, status, message = codec.read_head(buffer, head, limits)
+  local done, status, message = codec.read_request(buffer, head, limits)
   return done, status, message, head, buffer
 end
 
@@ -37,7 +37,7 @@ local function read_pieces(text, ends, limits)
     local stop = math.max(ends[number] or #text, consumed)
     local buffer
     buffer, held = new_buffer(text:sub(consumed + 1, stop), number)
-    local done, status, message = codec.read_head(buffer, head, limits)
+    local done, status, message = codec.read_request(buffer, head, limits)
     consumed = consumed + buffer.position_ - number
     if done ~= nil then return done, status, message, head, consumed end
   end
@@ -80,23 +80,23 @@ describe("a request's head", function()
     local first = "POST /1 HTTP/1.1\r\n" .. HOST .. "Expect: 100-continue\r\nContent-Length: 1\r\n\r\n"
     local buffer, memory = new_buffer(first .. GET .. HOST .. "\r\n")
     local head = codec.new_head()
-    assert.is_true(codec.read_head(buffer, head))
+    assert.is_true(codec.read_request(buffer, head))
     assert.are.equal("/1", head:target())
     assert.are.equal(1, head.content_length)
-    assert.is_true(codec.read_head(buffer, head))
+    assert.is_true(codec.read_request(buffer, head))
     assert.are.equal("/", head:target())
     assert.are.equal(0, head.content_length)
     assert.is_false(head.expect_continue)
-    assert.is_nil(codec.read_head(buffer, head))
+    assert.is_nil(codec.read_request(buffer, head))
     assert.are.equal(buffer.limit_, buffer.position_)
     assert.is_not_nil(memory)
   end)
 
   it("forgets an unfinished one at reset", function()
     local head = codec.new_head()
-    assert.is_nil(codec.read_head((new_buffer(GET .. "A: b\r\n")), head))
+    assert.is_nil(codec.read_request((new_buffer(GET .. "A: b\r\n")), head))
     local buffer, memory = new_buffer("PUT /x HTTP/1.1\r\n" .. HOST .. "\r\n")
-    assert.is_true(codec.read_head(buffer, head:reset()))
+    assert.is_true(codec.read_request(buffer, head:reset()))
     assert.are.equal("PUT", head:method())
     assert.is_nil(head:field "A")
     assert.is_not_nil(memory)
@@ -115,7 +115,7 @@ describe("a request's head", function()
     local buffer, memory = new_buffer(("\r\n" .. GET .. HOST .. "\r\n"):rep(3))
     local head = codec.new_head()
     for _ = 1, 3 do
-      assert.is_true(codec.read_head(buffer, head))
+      assert.is_true(codec.read_request(buffer, head))
     end
     assert.is_not_nil(memory)
   end)
@@ -230,7 +230,8 @@ describe("a head's accessors", function()
   end)
 end)
 
-local SMALL = { head_bytes = 200, target_bytes = 60, body_bytes = 10 }
+local SMALL = codec.merge_limits("spec", { head_bytes = 200, target_bytes = 60, body_bytes = 10, line_bytes = 300 })
+local SHORT_LINES = codec.merge_limits("spec", { line_bytes = 40, field_count = 3 })
 
 -- The status, the text, and the limits where they are not codec.limits.
 local REFUSED = {
@@ -272,8 +273,40 @@ local REFUSED = {
     GET .. HOST .. "Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n",
   },
   ["Transfer-Encoding in HTTP/1.0"] = { 400, "POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n" },
-  ["a chunked body"] = { 501, GET .. HOST .. "Transfer-Encoding: chunked\r\n\r\n" },
-  ["an unknown transfer coding"] = { 501, GET .. HOST .. "transfer-encoding: identity\r\n\r\n" },
+  ["a transfer coding before chunked"] = { 501, GET .. HOST .. "Transfer-Encoding: gzip, chunked\r\n\r\n" },
+  ["a transfer coding before chunked in a field of its own"] = {
+    501,
+    GET .. HOST .. "Transfer-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n\r\n",
+  },
+  ["a transfer coding that is not chunked"] = { 400, GET .. HOST .. "transfer-encoding: identity\r\n\r\n" },
+  ["chunked that is not the last"] = { 400, GET .. HOST .. "Transfer-Encoding: chunked, gzip\r\n\r\n" },
+  ["chunked twice"] = { 400, GET .. HOST .. "Transfer-Encoding: chunked, chunked\r\n\r\n" },
+  ["chunked in two fields"] = { 400, GET .. HOST .. ("Transfer-Encoding: chunked\r\n"):rep(2) .. "\r\n" },
+  ["chunked with a parameter"] = { 400, GET .. HOST .. "Transfer-Encoding: chunked;q=1\r\n\r\n" },
+  ["something like chunked"] = { 400, GET .. HOST .. "Transfer-Encoding: xchunked\r\n\r\n" },
+  ["chunked in quotes"] = { 400, GET .. HOST .. "Transfer-Encoding: \"chunked\"\r\n\r\n" },
+  ["nothing before chunked"] = { 400, GET .. HOST .. "Transfer-Encoding: ,chunked\r\n\r\n" },
+  ["an empty transfer coding"] = { 400, GET .. HOST .. "Transfer-Encoding:\r\n\r\n" },
+  ["a POST of HTTP/1.0 without a length"] = { 411, "POST / HTTP/1.0\r\n\r\n" },
+  ["user information in the target"] = { 400, "GET http://u:p@a/ HTTP/1.1\r\n" .. HOST .. "\r\n" },
+  ["a request line over the limit of lines"] = { 414, "GET /" .. ("a"):rep(40) .. " HTTP/1.1\r\n", SHORT_LINES },
+  ["a field over the limit of lines"] = { 431, GET .. HOST .. "A: " .. ("a"):rep(40) .. "\r\n\r\n", SHORT_LINES },
+  ["a field over the limit of lines with NUL behind it"] = {
+    431,
+    GET .. HOST .. "A: " .. ("a"):rep(40) .. "\0\r\n\r\n",
+    SHORT_LINES,
+  },
+  ["a field with NUL before the limit of lines"] = {
+    400,
+    GET .. HOST .. "A: \0" .. ("a"):rep(40) .. "\r\n\r\n",
+    SHORT_LINES,
+  },
+  ["more fields than the user's limit"] = { 431, GET .. HOST .. ("a:\r\n"):rep(3) .. "\r\n", SHORT_LINES },
+  ["a long target before a malformed field"] = {
+    414,
+    "GET /" .. ("a"):rep(60) .. " HTTP/1.1\r\n\0\r\n\r\n",
+    SMALL,
+  },
   ["a body over the limit"] = { 413, GET .. HOST .. "Content-Length: 11\r\n\r\n", SMALL },
   ["another expectation"] = { 417, GET .. HOST .. "Expect: 200-ok\r\n\r\n" },
   ["two expectations"] = { 417, GET .. HOST .. ("Expect: 100-continue\r\n"):rep(2) .. "\r\n" },
@@ -320,7 +353,7 @@ end)
 
 describe("the limits", function()
   it("let pass what just keeps within them", function()
-    local limit = { head_bytes = #GET + #HOST + 2, target_bytes = 1, body_bytes = 0 }
+    local limit = codec.merge_limits("spec", { head_bytes = #GET + #HOST + 2, target_bytes = 1, body_bytes = 0 })
     assert.is_true(read(GET .. HOST .. "\r\nbehind", limit))
     assert.is_true(read_pieces(GET .. HOST .. "\r\nbehind", { limit.head_bytes - 1, limit.head_bytes }, limit))
     limit.head_bytes = limit.head_bytes - 1
@@ -623,7 +656,7 @@ describe("the loop over pipelined requests", function()
     for _ = 1, 50 do
       local buffer, memory = new_buffer(table.concat(requests))
       local writable, number = new_writable(), 0
-      while codec.read_head(buffer, head) do
+      while codec.read_request(buffer, head) do
         number = number + 1
         codec.write_response(writable, 200, nil, ("b"):rep(number % 5), head.keep_alive)
       end

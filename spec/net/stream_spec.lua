@@ -201,6 +201,31 @@ describe("a stream over a terminal", function()
     end)
   end)
 
+  it("does not block it either where it can't have a description of its own", function()
+    if process.command():find "sanitize" then return pending "the sanitizers need /proc" end
+    local status, output = process.run("timeout 10 unshare -rm sh -c " .. process.quote("mount -t tmpfs none /proc && "
+      .. "LUA_PATH='./?.lua;;' exec " .. process.command("-e", [[
+        local moonring, connections = require "moonring", require "moonring.net.connection"
+        local system = require "spec.support.system"
+        local screen, fd = system.terminal()
+        local flags = system.flags(fd)
+        screen = connections.open(screen)
+        local inside = connections.open(fd)
+        local writer = moonring.spawn(function() inside:write(("z"):rep(1000000)) end)
+        local reader = moonring.spawn(function() inside:read() end)
+        for _ = 1, 10 do moonring.sleep(0.001) end
+        assert(inside:statistics().queued > 0 and system.flags(fd) == flags)
+        screen:skip(1000000)
+        writer:join()
+        inside:write(("z"):rep(200000)) -- is in flight when all ends
+        reader:cancel()
+        print(inside:statistics().sent >= 1000000)
+      ]])))
+    if output:find("unshare") then return pending "no mount namespaces here" end
+    assert.equal("true\n", output)
+    assert.equal(0, status)
+  end)
+
   it("leaves the flags of a descriptor that it shares as they are", function()
     moonring.scope(function(scope)
       local _, fd = terminal(scope)

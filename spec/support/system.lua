@@ -14,7 +14,10 @@ int posix_openpt(int);
 int grantpt(int);
 int unlockpt(int);
 char *ptsname(int);
-long write(int, const void *, size_t);
+int socket(int, int, int);
+int bind(int, const void *, unsigned int);
+int listen(int, int);
+int getsockname(int, void *, unsigned int *);
 ]]
 
 local C = ffi.C
@@ -56,6 +59,14 @@ function M.terminal()
   local master = C.posix_openpt(M.O_RDWR + M.O_NOCTTY)
   assert(master >= 0 and C.grantpt(master) == 0 and C.unlockpt(master) == 0)
   return master, M.open(ffi.string(C.ptsname(master)), M.O_RDWR + M.O_NOCTTY)
+end
+
+--- A TCP socket on 127.0.0.1 that listens and never accepts; its queue has room for one connection. Returns its port, too.
+function M.deaf_listener()
+  local fd = C.socket(2, 0x80001, 0)
+  local name, length = ffi.new("uint8_t[16]", { 2, 0, 0, 0, 127, 0, 0, 1 }), ffi.new("unsigned int[1]", 16)
+  assert(C.bind(fd, name, 16) == 0 and C.listen(fd, 0) == 0 and C.getsockname(fd, name, length) == 0)
+  return fd, name[2] * 256 + name[3]
 end
 
 M.close, M.dup = C.close, C.dup

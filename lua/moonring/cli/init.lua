@@ -4,6 +4,7 @@
 -- tasks for a script, the loop when something first waits (moonring.loop), everything else when it is required.
 
 local command_line = require "moonring.cli.options"
+local lua_io = require "moonring.lua_io"
 
 -- The global `arg`: the script at 0, its arguments behind it, what came before at negative indices.
 local function make_arg(arguments, script_index)
@@ -32,11 +33,7 @@ local function run_command(name, arguments, index, version)
   return command.run(own, version)
 end
 
---- Runs the command line. Returns the exit status.
----@param version string
----@param arguments string[] argv, from 0 on
----@return integer
-return function(version, arguments)
+local function run(version, arguments)
   local options, message = command_line.parse(arguments)
   if not options then return fail(message, command_line.USAGE) end
   options.program_version = version
@@ -48,10 +45,21 @@ return function(version, arguments)
   local asked = options.version or options.help
   if asked and not options.script and #options.actions == 0 and not options.interactive then return 0 end
   _G.arg = make_arg(arguments, options.script_index)
-  local run = require "moonring.cli.run"
+  local runner = require "moonring.cli.run"
   if options.script and command_line.commands[options.script] then
-    run.apply(options)
+    runner.apply(options)
     return run_command(options.script, arguments, options.script_index, version)
   end
-  return run.script(options, arguments)
+  return runner.script(options, arguments)
+end
+
+--- Runs the command line. Returns the exit status.
+---@param version string
+---@param arguments string[] argv, from 0 on
+---@return integer
+return function(version, arguments)
+  lua_io.install()
+  local status = run(version, arguments)
+  if not require("moonring.cli.run").finish_output() and status == 0 then return 1 end
+  return status
 end

@@ -8,8 +8,6 @@ local loop = require "moonring.loop"
 
 local M = {}
 
-local SIGINT, SIGTERM, SIGUSR1 = 2, 15, 10
-
 -- A nil error says that everything has been told already (busted ends a failed run so).
 local function report(failure, root)
   if failure == nil then return end
@@ -19,30 +17,35 @@ local function report(failure, root)
   if trace and trace ~= "" then io.stderr:write(trace, "\n") end
 end
 
-local function watch_signal(C, number, handler)
-  loop.signals[number] = handler
-  local result = C.mr_signal_watch(loop.handle(), number)
-  if result < 0 then
-    local _, message, code = errors.world(result, "watch signals")
-    errors.raise(code, "%s", message)
-  end
+-- Whether the process is to die of SIGPIPE, as programs do that don't ask, when nobody reads its output any more.
+local function dies_of_broken_pipe()
+  local signal, C = require "moonring.signal", require("moonring.native").C
+  local number = signal.number "PIPE"
+  if signal.is_taken(number) or C.mr_signal_is_ignored(number) ~= 0 then return nil end
+  return number
 end
 
 -- SIGUSR1 prints the tasks. SIGINT and SIGTERM cancel the main task; scopes end in order, and the process then ends by
--- that signal, as its parent expects. A second one doesn't wait for the first. Before there is a loop, nothing waits, and
--- signals do what they do to any program.
+-- that signal, as its parent expects. A second one doesn't wait for the first. A script that subscribes to one of them
+-- has taken it over. When nobody reads its output any more the process ends in the same order, and then by SIGPIPE. Before
+-- there is a loop, nothing waits, and signals do what they do to any program.
 local function watch_signals(root)
-  local C = require("moonring.native").C
   local received
   local function stop(number)
-    if received then C.mr_signal_die(number) end
+    if received then require("moonring.native").C.mr_signal_die(number) end
     received = number
-    root:cancel(errors.new("cancelled", ("cancelled: the process was told to end by signal %d"):format(number)))
+    local name = require("moonring.signal").name(number)
+    root:cancel(errors.new("cancelled", "cancelled: the process was told to end by SIG" .. name))
   end
   function loop.on_start()
-    watch_signal(C, SIGINT, stop)
-    watch_signal(C, SIGTERM, stop)
-    watch_signal(C, SIGUSR1, function() io.stderr:write(require("moonring.inspect").text()) end)
+    local signal = require "moonring.signal"
+    signal.handle("INT", stop, true)
+    signal.handle("TERM", stop, true)
+    signal.handle("USR1", function() io.stderr:write(require("moonring.inspect").text()) end)
+  end
+  function loop.on_broken_pipe()
+    local number = not received and dies_of_broken_pipe()
+    if number then stop(number) end
   end
   return function()
     return received
@@ -66,18 +69,33 @@ local function end_loop(policy)
   return policy == "fail"
 end
 
+-- What a process that was told to end gives its reader to take the rest.
+local END_SECONDS = 2
+
+--- Lets go out what was printed. Returns false when that can't be. Ends the process here when its reader has gone.
+---@param seconds? number
+---@return boolean
+function M.finish_output(seconds)
+  local stdio = package.loaded["moonring.stdio"]
+  if not stdio then return true end -- nothing has been printed
+  local all_written, is_broken = stdio.finish(seconds)
+  local number = is_broken and dies_of_broken_pipe()
+  if number then require("moonring.native").C.mr_signal_die(number) end
+  return all_written == true
+end
+
 -- os.exit must not leave the kernel with operations on memory that is about to go.
 local function guard_exit(at_end)
   local exit = os.exit
   function os.exit(status, ...) -- luacheck: ignore
     local failed = at_end()
+    if not M.finish_output() then failed = true end
     if failed and (status == nil or status == true or status == 0) then status = 1 end
     exit(status, ...)
   end
 end
 
 local function run_main(options, main, ...)
-  io.stdout:setvbuf "line" -- a service's first line is waited for, also through a pipe
   local root = task.root(main, ...)
   root:named "main"
   local function at_end()
@@ -89,7 +107,7 @@ local function run_main(options, main, ...)
   if options.on_start then options.on_start(root) end
   loop.run_until(root)
   local received = signal_received()
-  local failure = root.failure
+  local ok, result = root:outcome()
   local replace
   if options.on_end then
     local stopped
@@ -97,16 +115,16 @@ local function run_main(options, main, ...)
     received = received or stopped
   end
   local leaked = at_end()
-  if replace then replace() end
-  if received and (not root.failed or errors.is(failure, "cancelled")) then
-    io.stdout:flush()
+  if replace then
+    M.finish_output(END_SECONDS)
+    replace()
+  end
+  if received and (ok or errors.is(result, "cancelled")) then
+    M.finish_output(END_SECONDS)
     require("moonring.native").C.mr_signal_die(received)
   end
-  if not root.failed then
-    local ok = (root.results and root.results[1]) ~= false
-    return (leaked or not ok) and 1 or 0
-  end
-  report(failure, root)
+  if ok then return (leaked or result == false) and 1 or 0 end
+  report(result, root)
   return 1
 end
 

@@ -8,6 +8,7 @@
 local errors = require "moonring.errors"
 local task = require "moonring.task"
 local loop = require "moonring.loop"
+local signal = require "moonring.signal"
 
 local M = {}
 
@@ -77,25 +78,26 @@ function M.attach(options, arguments)
   function options.on_end(root, received, report)
     if received then return nil end
     if not watcher:has_ended() then
-      if root.failed then report(root.failure, root) end
+      local went_well, failure = root:outcome()
+      if not went_well then report(failure, root) end
       io.stderr:write "moonring: the script has ended; it starts again when a file of it changes\n"
       local stopped
-      for _, number in ipairs { 2, 15 } do
-        loop.signals[number] = function()
-          stopped = number
-          watcher:cancel()
-        end
+      local function stop(number)
+        stopped = number
+        watcher:cancel()
       end
+      signal.handle("INT", stop, true)
+      signal.handle("TERM", stop, true)
       loop.run_until(watcher)
       if stopped then return nil, stopped end
     end
-    if watcher.failed and not errors.is(watcher.failure, "cancelled") then
-      report(watcher.failure, watcher)
+    local ok, failure = watcher:outcome()
+    if not ok and not errors.is(failure, "cancelled") then
+      report(failure, watcher)
       return nil
     end
     return function()
       io.stderr:write "moonring: a file has changed; starting again\n"
-      io.stdout:flush()
       replace(arguments)
     end
   end

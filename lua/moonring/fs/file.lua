@@ -30,7 +30,7 @@ local chain_class = getmetatable(chains.new())
 local ANCHORED, HEAP = tonumber(C.MR_BUFFER_ANCHORED), tonumber(C.MR_BUFFER_HEAP)
 local PARTS_MAX = tonumber(C.MR_CALL_PARTS_MAX)
 
-local EIO, EAGAIN, EACCES = -5, -11, -13
+local EIO, EAGAIN, EACCES, EOPNOTSUPP = -5, -11, -13, -95
 
 local M = {
   -- Bytes that read takes at once when nobody says how many.
@@ -52,14 +52,15 @@ local File = { __name = "moonring.File" }
 File.__index = File
 M.File = File
 
---- Wraps a descriptor, which the file owns from now on. Internal.
-function M.new(descriptor, path, appends)
+--- Wraps a descriptor, which the file owns from now on. `direct`: it was opened so. Internal.
+function M.new(descriptor, path, direct)
   local guard = ffi.gc(ffi.new("mr_file_guard", loop.handle(), descriptor), C.mr_file_guard_release)
+  local has_offsets = C.mr_descriptor_has_offsets(descriptor) ~= 0
   return setmetatable({
     descriptor = descriptor,
     path = path,
-    has_offsets = C.mr_descriptor_has_offsets(descriptor) ~= 0,
-    appends = appends or false,
+    has_offsets = has_offsets,
+    reads_now = has_offsets and not direct, -- whether what is in memory is read without a turn of the loop
     guard = guard,
     position = 0,
     user = false, -- the task that reads or writes at the position
@@ -95,11 +96,11 @@ local function end_use(self, sequential, count)
   if count > 0 then self.position = self.position + count end
 end
 
--- Waits for a call. When the wait raises, the position is free again, and where it was.
-local function wait_in(self, slot, what, sequential)
-  if not sequential then return wait(slot, what, self.path) end
-  local ok, result = pcall(wait, slot, what, self.path)
-  if ok then return result end
+-- Calls fn(...), which starts a call and waits for it. When that raises, the position is free again, and where it was.
+local function guarded(self, sequential, fn, ...)
+  if not sequential then return fn(...) end
+  local ok, result, more = pcall(fn, ...)
+  if ok then return result, more end
   self.user = false
   error(result, 0)
 end
@@ -134,16 +135,37 @@ local function start_read(handle, descriptor, offset, to)
   return C.mr_call_read(handle, descriptor, offset, bounce), bounce
 end
 
+-- Reads by a call. Returns the result, and the buffer that the bytes have to be copied from.
+local function read_by_call(self, handle, offset, to)
+  local slot, bounce = start_read(handle, self.descriptor, offset, to)
+  return wait(slot, "file:read", self.path), bounce
+end
+
+-- Copies what is in memory already. A failure is left for the call to tell.
+local function read_now(self, handle, offset, to)
+  local position = to.position_
+  local count = C.mr_descriptor_read_now(handle, self.descriptor, offset, to.data_ + position, to.limit_ - position)
+  if count == EOPNOTSUPP then self.reads_now = false end
+  return count
+end
+
 -- Reads into a buffer of the caller's, up to its limit. Returns the number of bytes, 0 at the end, or negative errno.
 local function read_once(self, what, target, offset)
-  local descriptor = descriptor_of(self, what)
-  local handle = begin("file:" .. what)
+  descriptor_of(self, what)
+  local handle = begin "file:read"
   local to = of(target, "file:read")
   if to.limit_ - to.position_ < 1 then core.writable(to, "file:read", 1) end
   core.check_writable(to, "file:read")
   local at, sequential = offset_for(self, what, offset)
-  local slot, bounce = start_read(handle, descriptor, at, to)
-  local result = wait_in(self, slot, "file:read", sequential)
+  if self.reads_now then
+    local count = read_now(self, handle, at, to)
+    if count >= 0 then
+      end_use(self, sequential, count)
+      to.position_ = to.position_ + count
+      return count
+    end
+  end
+  local result, bounce = guarded(self, sequential, read_by_call, self, handle, at, to)
   end_use(self, sequential, result)
   if result > 0 then
     to = of(target, "file:read") -- which its owner may have released meanwhile
@@ -156,6 +178,7 @@ local function read_once(self, what, target, offset)
 end
 
 local function read_lent(self)
+  descriptor_of(self, "read")
   local input = self.input
   if not input or not input.is_open or C.mr_iovec_holders(input.memory_) > 1 then
     -- What was lent before is somebody else's as well by now: its slices keep what they show.
@@ -262,7 +285,8 @@ function File:read_iovecs(list, offset)
   local handle = begin "file:read_iovecs"
   local at, sequential = offset_for(self, "read_iovecs", offset)
   local parts, count = name_parts(list, 1, 0)
-  local result = wait_in(self, C.mr_call_read_iovecs(handle, descriptor, at, parts, count), "file:read_iovecs", sequential)
+  local slot = C.mr_call_read_iovecs(handle, descriptor, at, parts, count)
+  local result = guarded(self, sequential, wait, slot, "file:read_iovecs", self.path)
   end_use(self, sequential, result)
   if result > 0 then return result end
   if result == 0 then return nil end
@@ -271,20 +295,20 @@ end
 
 -- Writing -------------------------------------------------------------------------------------------------------------
 
+local function write_by_call(self, start, at, written)
+  return wait(start(at < 0 and at or at + written, written), "file:write", self.path)
+end
+
 -- Calls start(offset, written) until `length` bytes are written: the kernel may take fewer at a time, as before a disk is
 -- full. Returns the bytes written, and the errno of what stopped it.
 local function write_all(self, what, length, offset, start)
   local at, sequential = offset_for(self, what, offset)
   local written, result = 0, 0
   while written < length do
-    result = wait_in(self, start(at < 0 and at or at + written, written), "file:write", sequential)
+    result = guarded(self, sequential, write_by_call, self, start, at, written)
     if result == 0 then result = EIO end -- which no file gives that is sound
     if result < 0 then break end
     written = written + result
-    if sequential and not self.descriptor then
-      self.user = false
-      descriptor_of(self, what)
-    end
   end
   end_use(self, sequential, written)
   return written, result

@@ -65,7 +65,7 @@ local flag_values = {
 ---@field no_follow? boolean fail with "ELOOP" when it is a link
 ---@field no_access_time? boolean reading doesn't change the access time; the owner only
 
--- The numbers of the flags, and whether it is one that appends.
+-- The numbers of the flags, and the flags.
 local function flags_of(mode)
   local flags = mode == nil and modes.r or modes[mode] or mode
   if type(flags) ~= "table" then
@@ -110,7 +110,7 @@ function M.open(path, mode, new_permissions)
   while true do
     local handle = call.begin "fs.open"
     local descriptor = call.wait(C.mr_call_open(handle, common.HERE, path, value, new_permissions), "fs.open", path)
-    if descriptor >= 0 then return file.new(descriptor, path, flags.append) end
+    if descriptor >= 0 then return file.new(descriptor, path, flags.direct) end
     if descriptor ~= ENXIO or not is_fifo(path) then return failed(descriptor, "open", path) end
     time.sleep(delay)
     delay = math.min(delay * 2, FIFO_RETRY_MAX)

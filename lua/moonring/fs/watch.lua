@@ -11,6 +11,7 @@
 local native = require "moonring.native"
 local errors = require "moonring.errors"
 local task = require "moonring.task"
+local deadline = require "moonring.deadline"
 local loop = require "moonring.loop"
 local buffer = require "moonring.buffer"
 local channel = require "moonring.channel"
@@ -223,7 +224,7 @@ local function parse(data, bytes)
 end
 
 local function wait_for_second_half(self)
-  local ok, problem = pcall(task.timeout, M.PAIR_WAIT, function()
+  local ok, problem = pcall(deadline.timeout, M.PAIR_WAIT, function()
     call.wait(C.mr_call_poll(call.begin "fs.watch", self.descriptor, POLLIN), "fs.watch", self.path)
   end)
   if ok then return end

@@ -2,42 +2,187 @@
 
 local net = require "moonring.net"
 local errors = require "moonring.errors"
+local task = require "moonring.task"
+local event = require "moonring.event"
 local codec = require "moonring.http.codec"
 local server = require "moonring.http.server"
+local deadlines = require "moonring.http.deadlines"
 
 local M = {}
 
 ---@class moonring.http.ServeOptions: moonring.ListenOptions
+---@field listener? moonring.Listener what to listen on, in the place of host and port
 ---@field limits? moonring.http.Limits what is accepted; fields left out keep their default
+---@field timeouts? moonring.http.Timeouts seconds that clients have; fields left out keep their default
+---@field access_log? string|boolean|fun(entry: moonring.http.LogEntry) a path, true for standard output, a function
 
-local function with_defaults(limits)
-  if not limits then return codec.limits end
-  local merged = {}
-  for name, default in pairs(codec.limits) do
-    merged[name] = limits[name] or default
+---@class moonring.http.Server
+---@field port integer
+local Server = { __name = "moonring.http.Server" }
+Server.__index = Server
+
+--- Makes a server that listens already and serves once `serve` is called.
+---@param options moonring.http.ServeOptions
+---@return moonring.http.Server? server
+---@return string? message
+---@return string? code "EADDRINUSE" ...
+function M.server(options)
+  options = options or {}
+  local timeouts = deadlines.merge_timeouts("http.server", options.timeouts)
+  local limits = codec.merge_limits("http.server", options.limits)
+  local log, problem, log_code
+  if options.access_log then
+    log, problem, log_code = require("moonring.http.access_log").open(options.access_log)
+    if not log then return nil, problem, log_code end
   end
-  for name in pairs(limits) do
-    if not merged[name] then
-      errors.raise("argument", "http.serve: there is no limit %s; limits are head_bytes, target_bytes and body_bytes",
-        tostring(name))
+  local listener = options.listener
+  if not listener then
+    local message, code
+    listener, message, code = net.listen(options)
+    if not listener then return nil, message, code end
+  end
+  return setmetatable({
+    listener = listener, port = listener.port, limits = limits, timeouts = timeouts, tick = deadlines.tick_of(timeouts),
+    resources = {}, -- as keys: what handlers hold that ends with the service
+    access_log = log or false, stopping = false, on_end = false,
+    connections = 0, requests = 0, refused = 0, failed = 0, timed_out = 0,
+  }, Server)
+end
+
+local function handler_of(what, handler)
+  if type(handler) == "table" and type(handler.handler) == "function" then handler = handler:handler() end
+  if type(handler) ~= "function" then
+    errors.raise("argument", "%s: a handler function or a router is needed, not a %s", what, type(handler))
+  end
+  return handler
+end
+
+--- Serves until the server is stopped, its task is cancelled, or the listener fails, which raises.
+---@param handler fun(request: moonring.http.Request, response: moonring.http.Response)|moonring.http.Router
+function Server:serve(handler)
+  handler = handler_of("server:serve", handler)
+  local ok, failure = pcall(net.serve, self.listener, function(connection)
+    return server.run(self, connection, handler)
+  end)
+  for resource in pairs(self.resources) do
+    resource:close()
+  end
+  self.resources = {}
+  if not ok then error(failure, 0) end
+end
+
+--- The address that it listens on.
+---@return moonring.Address
+function Server:address()
+  return self.listener:address()
+end
+
+local function has_ended(self, own)
+  return self.connections == (own and 1 or 0)
+end
+
+local function wait_for_end(self, own, ended)
+  while not has_ended(self, own) do
+    ended:wait()
+    ended:reset()
+  end
+end
+
+--- Ends the service in order: no new connections, idle ones are closed at once, requests in progress get their answer
+--- and "Connection: close" with it. Waits for that, `seconds` at most (default 30), and cancels what is left then. A
+--- handler that calls it is not waited for. serve returns when all have ended.
+---@param seconds? number
+---@return boolean finished whether nothing had to be cancelled
+function Server:stop(seconds)
+  seconds = seconds or 30
+  if type(seconds) ~= "number" or seconds ~= seconds or seconds < 0 then
+    errors.raise("argument", "server:stop: a number of seconds is needed, not %s", tostring(seconds))
+  end
+  self.stopping = true
+  self.listener:close()
+  local own
+  local me = task.current()
+  for connection, owner in deadlines.of(self) do
+    if owner == me then
+      own = true
+    elseif connection.exchange then
+      connection.exchange.head.keep_alive = false
+    else
+      connection:close()
     end
   end
-  return merged
+  local ended = event.new()
+  self.on_end = function() ended:set() end
+  local ok, failure = pcall(task.timeout, seconds, wait_for_end, self, own, ended)
+  self.on_end = false
+  if not ok and not errors.is(failure, "deadline") then error(failure, 0) end
+  if has_ended(self, own) then return true end
+  for _, owner in deadlines.of(self) do
+    if owner ~= me then owner:cancel() end
+  end
+  return false
+end
+
+---@class moonring.http.Statistics
+---@field connections integer open ones
+---@field requests integer since the start
+---@field refused integer heads that were no request
+---@field failed integer handlers that raised, or ended without an answer
+---@field timed_out integer requests that a timeout has ended
+
+--- What it has done.
+---@return moonring.http.Statistics
+function Server:statistics()
+  return { connections = self.connections, requests = self.requests, refused = self.refused, failed = self.failed,
+    timed_out = self.timed_out }
+end
+
+--- Ends the service as cancelling it does: for scopes.
+function Server:close()
+  self.stopping = true
+  self.listener:close()
+  for _, owner in deadlines.of(self) do
+    owner:cancel()
+  end
+end
+
+function Server:__tostring()
+  return ("moonring.http.Server(%s, %d connections)"):format(tostring(self.listener), self.connections)
 end
 
 --- Serves HTTP/1.1: `handler(request, response)` for each request, in the task of its connection. Returns as
---- net.serve does.
+--- net.serve does; a service that can't listen raises.
 ---@param where moonring.http.ServeOptions|moonring.Listener
----@param handler fun(request: moonring.http.Request, response: moonring.http.Response)
+---@param handler fun(request: moonring.http.Request, response: moonring.http.Response)|moonring.http.Router
 ---@param options? moonring.http.ServeOptions when `where` is a listener
 function M.serve(where, handler, options)
-  if type(handler) ~= "function" then
-    errors.raise("argument", "http.serve: a handler function is needed, not a %s", type(handler))
+  handler = handler_of("http.serve", handler)
+  local all = {}
+  for name, value in pairs(options or (where.accept and {} or where)) do
+    all[name] = value
   end
-  local limits = with_defaults((options or where).limits)
-  return net.serve(where, function(connection)
-    return server.run(connection, handler, limits)
-  end)
+  if where.accept then all.listener = where end
+  local self, message, code = M.server(all)
+  if not self then errors.raise(code, "%s", message) end
+  return self:serve(handler)
 end
+
+--- A router: see moonring.http.router.
+---@return moonring.http.Router
+function M.router()
+  return require("moonring.http.router").new()
+end
+
+--- A handler that answers with the files below a directory: see moonring.http.static.
+---@param root string
+---@param options? moonring.http.StaticOptions
+---@return fun(request: moonring.http.Request, response: moonring.http.Response)
+function M.static(root, options)
+  return require("moonring.http.static").new(root, options)
+end
+
+M.percent_decode, M.percent_encode = codec.percent_decode, codec.percent_encode
+M.parse_pairs, M.format_pairs = codec.parse_pairs, codec.format_pairs
+M.date = codec.date
 
 return M

@@ -358,6 +358,13 @@ function Connection:close(linger)
   end
 end
 
+--- The number of the descriptor beneath, which stays the connection's: for handing it to a child process.
+---@return integer
+function Connection:descriptor()
+  if not self.slot then refuse_closed("descriptor") end
+  return C.mr_connection_descriptor(self.handle, self.slot)
+end
+
 local function address_by(self, get, what)
   if not self.slot then refuse_closed(what) end
   local found = address.new()

@@ -1,4 +1,4 @@
--- moonring.net: servers and clients over TCP and Unix sockets.
+-- moonring.net: servers and clients over TCP and Unix sockets, datagram sockets.
 
 local native = require "moonring.native"
 local errors = require "moonring.errors"
@@ -7,6 +7,7 @@ local operation = require "moonring.operation"
 local loop = require "moonring.loop"
 local address = require "moonring.net.address"
 local connection = require "moonring.net.connection"
+local datagram = require "moonring.net.datagram"
 local options = require "moonring.net.options"
 local dial = require "moonring.net.dial"
 local waiters = require "moonring.waiters"
@@ -31,11 +32,14 @@ Listener.__index = Listener
 ---@field descriptors? boolean connections over a Unix socket: receive_descriptor is going to be used
 
 local listen_names = {
-  host = true, port = true, path = true, address = true, backlog = true, mode = true, unlink_stale = true, descriptors = true,
+  host = true, port = true, path = true, address = true, backlog = true, mode = true, unlink_stale = true,
+  descriptors = true,
 }
 
 local function check_table(what, given)
-  if type(given) ~= "table" then errors.raise("argument", "%s: a table of options is needed, not a %s", what, type(given)) end
+  if type(given) ~= "table" then
+    errors.raise("argument", "%s: a table of options is needed, not a %s", what, type(given))
+  end
 end
 
 local function address_of_path(what, path)
@@ -243,7 +247,7 @@ end
 
 local function serve_in(scope, listener, handler)
   scope:own(listener)
-  scope.on_failure = report
+  scope:tell_failures(report)
   listener.serving, listener.handler = scope, handler
   while listener.last >= listener.first do
     local slot = listener.arrived[listener.first]
@@ -294,17 +298,19 @@ local connect_names = {
 
 local LOCALHOST = { "127.0.0.1", "::1" } -- RFC 6761 section 6.3; the order in which our own services listen
 
--- All addresses of a host: of names, what moonring.dns finds.
-local function addresses_of(host, port)
-  local found, message, code = LOCALHOST, nil, nil
-  if host ~= "localhost" then
-    local ok, dns = pcall(require, "moonring.dns")
-    if not ok then
-      errors.raise("argument", "net.connect: %s is no numeric address, and there is no resolver for names", tostring(host))
-    end
-    found, message, code = dns.resolve(host)
-    if not found then return nil, message, code end
+-- What moonring.dns finds: its resolve(name) returns addresses, or nil, message, code.
+local function resolve(host)
+  if host == "localhost" then return LOCALHOST end
+  local ok, dns = pcall(require, "moonring.dns")
+  if not ok then
+    errors.raise("argument", "net.connect: %s is no numeric address, and there is no resolver for names", tostring(host))
   end
+  return dns.resolve(host)
+end
+
+local function addresses_of(host, port)
+  local found, message, code = resolve(host)
+  if not found then return nil, message, code end
   local out = {}
   for i, each in ipairs(found) do
     out[i] = type(each) == "string" and address.parse(each, port) or each:with_port(port)
@@ -373,7 +379,10 @@ local function attempt(case, given)
 end
 
 local Connect = operation.class("moonring.Operation.Connect", {
-  describe = function(self) return ("connect to %s"):format(tostring(self.given.path or self.given.host or self.given.port)) end,
+  describe = function(self)
+    local given = self.given
+    return ("connect to %s"):format(tostring(given.address or given.path or given.host or given.port))
+  end,
   try = function() return false end,
   block = function(self, case) case.attempt = task.spawn(attempt, case, self.given) end,
   withdraw = function(_, case)
@@ -392,5 +401,6 @@ function M.connect_op(given)
 end
 
 M.address = address
+M.datagram = datagram.open
 
 return M

@@ -10,6 +10,23 @@ local C, ffi = native.C, native.ffi
 
 local M = {}
 
+---@class moonring.SocketOptions
+---@field nodelay? boolean
+---@field keepalive? boolean
+---@field keepalive_idle? integer seconds
+---@field keepalive_interval? integer seconds
+---@field keepalive_count? integer
+---@field linger? integer|false seconds; 0: close resets
+---@field send_buffer? integer bytes
+---@field receive_buffer? integer bytes
+---@field reuse_address? boolean
+---@field reuse_port? boolean SO_REUSEPORT: several processes may listen on the same port
+---@field fast_open? integer|boolean length of a listener's queue; true to connect
+---@field defer_accept? integer seconds
+---@field ipv6_only? boolean
+---@field user_timeout? number seconds
+---@field device? string name of a network interface
+
 local function boolean(value)
   if type(value) == "boolean" then return value and 1 or 0 end
 end
@@ -129,7 +146,9 @@ end
 --- Sets options by set(handle, slot, option, value). Result: true; nil, message, code with the option's name. Those
 --- before it stay set. Internal.
 function M.set(what, owner, set, given)
-  if type(given) ~= "table" then errors.raise("argument", "%s: a table of options is needed, not a %s", what, type(given)) end
+  if type(given) ~= "table" then
+    errors.raise("argument", "%s: a table of options is needed, not a %s", what, type(given))
+  end
   local list, count = M.compile(what, given)
   for i = 0, count - 1 do
     list[i].error = set(owner.handle, owner.slot, list[i].name, list[i].value)

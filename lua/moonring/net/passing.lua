@@ -44,11 +44,14 @@ function Connection:send_descriptor(what, data)
   data = data or "\0"
   if not self.slot then refuse_closed("send_descriptor") end
   if type(data) ~= "string" or data == "" then
-    errors.raise("argument", "connection:send_descriptor: a string of at least a byte is needed, not %s", tostring(data))
+    errors.raise("argument", "connection:send_descriptor: a string of at least a byte is needed, not '%s'",
+      tostring(data))
   end
   local result = C.mr_connection_send_descriptor(self.handle, self.slot, number_of(what), data, #data)
   if result < 0 then return errors.world(result, "send_descriptor") end
-  if C.mr_connection_queued(self.handle, self.slot) > self.write_high then return connections.drain_written(self, #data, 0) end
+  if C.mr_connection_queued(self.handle, self.slot) > self.write_high then
+    return connections.drain_written(self, #data, 0)
+  end
   return true
 end
 

@@ -15,7 +15,7 @@ local native = require "moonring.native"
 local errors = require "moonring.errors"
 local clock = require "moonring.clock"
 local operation = require "moonring.operation"
-local loop = require "moonring.loop"
+local signal = require "moonring.signal"
 local stream = require "moonring.net.connection"
 local editor = require "moonring.repl.editor"
 local screens = require "moonring.repl.screen"
@@ -28,7 +28,6 @@ local C, ffi = native.C, native.ffi
 
 local M = {}
 
-local SIGWINCH, SIGCONT = 28, 18
 local INPUT, OUTPUT = 0, 1
 local PASTE_ON, PASTE_OFF = "\27[?2004h", "\27[?2004l"
 
@@ -273,11 +272,11 @@ end
 ---@field on_resize? fun(columns: integer)
 
 -- Whatever ends the front, the terminal is as it was found.
-local function leave(self, release, before_resize, before_continue, ok, ...)
+local function leave(self, release, ok, ...)
   end_editing(self)
   output.release()
   release()
-  loop.signals[SIGWINCH], loop.signals[SIGCONT] = before_resize, before_continue
+  if self.screen then signal.handle("WINCH", self.former_resize) end
   clock.stop(self.heartbeat.timer, self.heartbeat)
   M.active = false
   if not ok then error((...), 0) end
@@ -295,7 +294,6 @@ function M.run(options)
     heartbeat = setmetatable({}, Heartbeat),
   }, Front)
   self.heartbeat:expired()
-  local before_resize, before_continue = loop.signals[SIGWINCH], loop.signals[SIGCONT]
   local release = interrupt.take(function() interrupted(self) end, options.backend.computing, function()
     if not self.editing then output.raw "\n" end -- behind the ^C that the terminal shows
   end)
@@ -306,11 +304,11 @@ function M.run(options)
     self.screen = screens.new { columns = columns, rows = rows, colour = self.colour }
     self.history = history.new(history.default_path())
     self.editor = editor.new { history = self.history, is_complete = session.is_complete }
-    interrupt.watch(SIGWINCH, function() resize(self) end)
+    self.former_resize = signal.handle("WINCH", function() resize(self) end)
     output.catch(function(text) put_above(self, text) end)
     if options.banner then output.raw(options.banner .. "\n") end
   end
-  return leave(self, release, before_resize, before_continue, xpcall(body, require("moonring.task").record_traceback, self))
+  return leave(self, release, xpcall(body, require("moonring.task").record_traceback, self))
 end
 
 return M

@@ -32,11 +32,11 @@ local function run_session(scope, options)
     backend = local_backend(session), banner = options.banner,
     on_resize = function(columns) session.width = columns end,
   }
-  local left = task.count_children(scope)
+  local left = scope:count_children()
   if left > 0 and front.is_terminal() then
     output.raw(left == 1 and "1 task still runs; C-c ends it\n" or ("%d tasks still run; C-c ends them\n"):format(left))
   end
-  task.hand_over(scope)
+  scope:hand_over()
   return ok
 end
 

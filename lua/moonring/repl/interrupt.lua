@@ -8,29 +8,14 @@
 local native = require "moonring.native"
 local errors = require "moonring.errors"
 local scheduler = require "moonring.scheduler"
-local loop = require "moonring.loop"
+local signal = require "moonring.signal"
 
 local C = native.C
-local found, set_hook = pcall(require, "moonring.computing")
+local found, interrupt = pcall(require, "moonring.interrupt")
 
 local M = {}
 
-local SIGINT = 2
 local PATIENCE = 0.5 -- seconds
-
-local function watch(number, handler)
-  local result = C.mr_signal_watch(loop.handle(), number)
-  if result < 0 then
-    local _, message, code = errors.world(result, "watch signals")
-    errors.raise(code, "%s", message)
-  end
-  local before = loop.signals[number]
-  loop.signals[number] = handler
-  return before
-end
-
---- Calls `handler(number)` from the scheduler when the signal comes. Returns the function that was called before.
-M.watch = watch
 
 --- Takes SIGINT: `handler()` is called from the scheduler; the task that `computing()` returns is interrupted when it runs.
 --- Returns a function that gives the signal back.
@@ -40,12 +25,12 @@ M.watch = watch
 ---@return fun() release
 function M.take(handler, computing, on_interrupt)
   local since, done
-  local before = watch(SIGINT, function()
+  local former, insisted = signal.handle("INT", function()
     since = nil
     if done then done = false else handler() end
-  end)
+  end, true)
   if found then
-    set_hook(function()
+    interrupt("keyboard", function()
       local now = C.mr_clock_now()
       since = since or now
       local running = scheduler.current()
@@ -58,8 +43,8 @@ function M.take(handler, computing, on_interrupt)
     end)
   end
   return function()
-    if found then set_hook(nil) end
-    loop.signals[SIGINT] = before
+    if found then interrupt("keyboard", nil) end
+    signal.handle("INT", former, insisted)
   end
 end
 

@@ -48,7 +48,7 @@ function M.new(scope, options)
   }, Session)
   self.environment = new_environment(self.locals, self.declared)
   self.on_failure = function(failure, failed) self:report_task(failure, failed) end
-  task.tell_failures(scope, self.on_failure)
+  scope:tell_failures(self.on_failure)
   return self
 end
 
@@ -187,10 +187,10 @@ end
 -- What a block's task runs. Its children and what it owns stay behind with the session.
 local function run_block(self, text)
   local me = task.current()
-  task.tell_failures(me, self.on_failure)
+  me:tell_failures(self.on_failure)
   local ok, result = xpcall(evaluate, traced, self, text)
   if not ok then tell_failure(self, result) end
-  task.hand_over(me)
+  me:hand_over()
   return ok and result
 end
 

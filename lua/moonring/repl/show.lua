@@ -150,7 +150,10 @@ end
 local function show_task(state, value)
   local text = tostring(value)
   if state.depth > 0 or value:has_ended() then
-    if rawget(value, "failed") then text = text .. ": " .. tostring(value.failure) end
+    if value:has_ended() then
+      local ok, failure = value:outcome()
+      if not ok then text = text .. ": " .. tostring(failure) end
+    end
     return text
   end
   local report = find_report(require("moonring.inspect").tasks(), value.id)

@@ -121,10 +121,10 @@ local function let_children_end(scope)
   local moonring, clock = require "moonring", require("moonring.native").C.mr_clock_now
   local until_time = clock() + require("moonring.test.leaks").GRACE
   local task = require "moonring.task"
-  while task.count_children(scope) > 0 and clock() < until_time do
+  while scope:count_children() > 0 and clock() < until_time do
     moonring.sleep(0.002)
   end
-  return task.count_children(scope) == 0
+  return scope:count_children() == 0
 end
 
 local function run_test(busted, safe, descriptor, run, element)
@@ -134,7 +134,7 @@ local function run_test(busted, safe, descriptor, run, element)
   local before = settings.leaks ~= "ignore" and leaks.snapshot()
   local results, left
   local ok, failure = pcall(moonring.scope, function(scope)
-    task.tell_failures(scope, function(child_failure)
+    scope:tell_failures(function(child_failure)
       own.child_failure = own.child_failure or { child_failure }
       scope:cancel(child_failure)
     end)
@@ -149,7 +149,7 @@ local function run_test(busted, safe, descriptor, run, element)
     if passed and not scope:cancelled() and not let_children_end(scope) and before and not own.allow_leaks then
       left = leaks.left(before)
     end
-    own.is_cut_short = (not passed or task.count_children(scope) > 0) and not scope:cancelled()
+    own.is_cut_short = (not passed or scope:count_children() > 0) and not scope:cancelled()
     if own.is_cut_short then scope:cancel() end
   end)
   if own.stop_deadline then own.stop_deadline() end
@@ -180,7 +180,7 @@ local function run_block(busted, safe, descriptor, run, element)
     local stop = limit(scope, ("%s of %s"):format(descriptor, title(busted, element)), settings.deadline)
     results = pack(safe(descriptor, run, element))
     stop()
-    task.hand_over(scope)
+    scope:hand_over()
   end)
   if not ok and results[1]:success() then return publish(safe, descriptor, element, failure) end
   return unpack(results, 1, results.n)

@@ -6,7 +6,7 @@
 
 local native = require "moonring.native"
 local errors = require "moonring.errors"
-local reasons = require "moonring.http.status"
+local reasons = require "moonring.http.codec.status"
 local bit = require "bit"
 
 local C, ffi = native.C, native.ffi
@@ -161,8 +161,8 @@ end
 
 local own_fields = {
   ["content-length"] = "it is the length of body",
-  ["transfer-encoding"] = "bodies are sent with their length",
-  ["connection"] = "pass keep_alive",
+  ["transfer-encoding"] = "the body's length decides that",
+  ["connection"] = "pass keep_alive, or upgrade",
   ["date"] = "call set_date",
 }
 
@@ -215,6 +215,15 @@ local function extra_lines(fields)
     all[#all + 1] = line_at(fields, number)
   end
   return table.concat(all)
+end
+
+format.lines = extra_lines
+format.is_token, format.is_value, format.is_bodiless = is_token, is_value, is_bodiless
+
+--- The Date line and the end of the head, by what becomes of the connection. Internal.
+function format.tail(keep_alive, minor_version)
+  if not keep_alive then return tail_close end
+  return minor_version == 0 and tail_keep_alive or tail_persist
 end
 
 ---@class moonring.http.Writable
