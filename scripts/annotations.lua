@@ -150,7 +150,7 @@ end
 ---@return table[] undocumented
 function M.module(name, text)
   local context = { module = name, entries = {}, by_name = {}, classes = {}, requires = {}, undocumented = {} }
-  context.exported = text:match "\nreturn ([%a_][%w_]*)%s*$"
+  context.exported = text:match "\nreturn ([%a_][%w_]*)%s*$" or text:match "\nreturn setmetatable%(([%a_][%w_]*),"
   local functions = text:match "\nreturn function%("
   local number, entry, head = 0, nil, {}
   local in_head = true

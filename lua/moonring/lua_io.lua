@@ -2,6 +2,8 @@
 --
 -- That module is loaded by the first that writes, so a start that prints nothing doesn't pay for it.
 
+local require = require
+
 local M = {}
 
 local stdio

@@ -22,8 +22,7 @@ local scheduler = require "moonring.scheduler"
 local coroutines = require "moonring.coroutines"
 local failures = require "moonring.failure"
 local tree = require "moonring.tree"
-require "moonring.buffer" -- first: leases have all the methods of buffers
-local leases = require "moonring.buffer.pool"
+local leases = require "moonring.buffer.lease"
 
 local C = native.C
 local current = scheduler.current

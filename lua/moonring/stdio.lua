@@ -12,7 +12,6 @@ local scheduler = require "moonring.scheduler"
 local waiters = require "moonring.waiters"
 local operation = require "moonring.operation"
 local loop = require "moonring.loop"
-local buffer = require "moonring.buffer"
 
 local C, ffi = native.C, native.ffi
 local copy = ffi.copy
@@ -198,7 +197,7 @@ end
 function Output:write(data)
   if type(data) == "number" then data = tostring(data) end
   if type(data) == "string" then return put(self, data) end
-  if not buffer.is(data) then
+  if not require("moonring.buffer").is(data) then
     errors.raise("argument", "%s:write: a string or a buffer is needed, not a %s", self.name, type(data))
   end
   return put(self, data:read_string(data:remaining()))

@@ -3,6 +3,10 @@
 -- A start costs what is loaded for it, so this file decides what that is: nothing of the runtime for -v and -h, the
 -- tasks for a script, the loop when something first waits (moonring.loop), everything else when it is required.
 
+-- What is loaded for a start runs once: compiling it costs more than it gains.
+local compiles = jit.status()
+jit.off()
+
 local command_line = require "moonring.cli.options"
 local lua_io = require "moonring.lua_io"
 
@@ -46,6 +50,7 @@ local function run(version, arguments)
   if asked and not options.script and #options.actions == 0 and not options.interactive then return 0 end
   _G.arg = make_arg(arguments, options.script_index)
   local runner = require "moonring.cli.run"
+  if compiles then jit.on() end
   if options.script and command_line.commands[options.script] then
     runner.apply(options)
     return run_command(options.script, arguments, options.script_index, version)

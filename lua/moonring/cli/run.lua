@@ -6,6 +6,8 @@ local errors = require "moonring.errors"
 local task = require "moonring.task"
 local loop = require "moonring.loop"
 
+local require = require -- scripts may have one of their own
+
 local M = {}
 
 -- A nil error says that everything has been told already (busted ends a failed run so).

@@ -76,7 +76,11 @@ function M.attach(options, arguments)
 
   -- The main task has ended, its loop hasn't. Returns what replaces the process, nil when it shall end.
   function options.on_end(root, received, report)
-    if received then return nil end
+    if received then
+      watcher:cancel()
+      loop.run_until(watcher)
+      return nil
+    end
     if not watcher:has_ended() then
       local went_well, failure = root:outcome()
       if not went_well then report(failure, root) end
