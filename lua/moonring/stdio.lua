@@ -67,10 +67,11 @@ function Output:try_flush()
   return left
 end
 
--- Outside of the loop's life nothing goes on with what is left.
+-- What is left goes on with the loop, which is made for it when a task writes. Outside of its life nothing would go on.
 local function flush_at_once(self)
   local left, message, code = self:try_flush()
   if left and left > 0 and not loop.started then
+    if current() and pcall(loop.handle) then return self:try_flush() end
     local result = C.mr_standard_finish(self.state, -1)
     if result < 0 then return self:failed(result) end
     return 0

@@ -1,4 +1,4 @@
-local moonring, net = require "moonring", require "moonring.net"
+local moonring, http = require "moonring", require "moonring.http"
 local test = require "moonring.test"
 local process = require "spec.support.process"
 
@@ -24,15 +24,10 @@ describe("moonring new", function()
         local command = process.command("first-service.lua", port)
         local service = process.start(scope, "sh -c "
           .. process.quote(("cd %s/first-service && exec %s"):format(folder, command)))
-        service:expect("first%-service listens on port " .. port)
-        local connection
-        test.eventually(function()
-          connection = net.connect { port = port }
-          return connection
-        end)
-        scope:own(connection)
-        connection:write "hello\n"
-        assert.equal("you said: hello\n", connection:read():to_string())
+        service:expect("first%-service: http://127.0.0.1:" .. port .. "/hello/world\n")
+        local client = scope:own(http.session())
+        local response = assert(client:request(("http://127.0.0.1:%d/hello/world"):format(port)))
+        assert.equal("Hello, world!\n", response:body())
       end)
     end)
   end)

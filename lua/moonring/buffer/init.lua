@@ -168,8 +168,8 @@ function M.chain(options)
 end
 
 --- A pool of buffers: see moonring.buffer.pool.
----@param options moonring.PoolOptions
----@return moonring.Pool
+---@param options moonring.BufferPoolOptions
+---@return moonring.BufferPool
 M.pool = require("moonring.buffer.pool").new
 
 --- A native buffer for an owner that is sure to release it, such as a scope. Internal.

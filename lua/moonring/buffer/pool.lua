@@ -77,20 +77,20 @@ ffi.metatype("mr_lease", {
 
 -- Pools ---------------------------------------------------------------------------------------------------------------
 
----@class moonring.Pool
+---@class moonring.BufferPool
 ---@field size integer bytes of a buffer that is acquired without a size
-local Pool = { __name = "moonring.Pool" }
+local Pool = { __name = "moonring.BufferPool" }
 Pool.__index = Pool
 
----@class moonring.PoolOptions
+---@class moonring.BufferPoolOptions
 ---@field size integer bytes of its buffers
 ---@field max_bytes? integer of idle memory that it keeps; default 64 buffers of its size
 
 local IDLE_DEFAULT = 64
 
 --- Makes a pool. What is acquired is not bounded by it; of what is released it keeps up to max_bytes.
----@param options moonring.PoolOptions
----@return moonring.Pool
+---@param options moonring.BufferPoolOptions
+---@return moonring.BufferPool
 function M.new(options)
   if type(options) ~= "table" then errors.raise("argument", "buffer.pool: options are needed, not %s", tostring(options)) end
   local size, max_bytes = options.size, options.max_bytes
@@ -146,8 +146,8 @@ function Pool:close()
 end
 
 function Pool:__tostring()
-  if not self.handle then return "moonring.Pool(closed)" end
-  return ("moonring.Pool(size=%d in_use=%d)"):format(self.size, self:statistics().in_use)
+  if not self.handle then return "moonring.BufferPool(closed)" end
+  return ("moonring.BufferPool(size=%d in_use=%d)"):format(self.size, self:statistics().in_use)
 end
 
 return M

@@ -7,61 +7,62 @@ local M = {
 -- NAME stands for the service's name.
 local files = {
   ["NAME.lua"] = [==[
--- NAME: answers each line that it is sent.
+-- NAME: runs the service.
 --
---   moonring NAME.lua [port]          runs it
---   moonring --watch NAME.lua         runs it, and again when a file changes
---   moonring test                     runs its spec
+--   moonring NAME.lua [port]            http://127.0.0.1:8080/hello/world
+--   moonring --watch NAME.lua           again when a file changes
+--   moonring test                       its spec
 
-local net = require "moonring.net"
+local http = require "moonring.http"
 local service = require "service"
 
-local port = tonumber(arg[1]) or 7007
-print("NAME listens on port " .. port)
-net.serve({ port = port }, service.handle)
+local port = tonumber(arg[1]) or 8080
+local server = assert(http.server { port = port })
+print("NAME: http://127.0.0.1:" .. port .. "/hello/world")
+server:serve(service.router())
 ]==],
   ["service.lua"] = [==[
--- What the service does with a connection. It knows nothing of ports, so the spec can hand it any connection.
+-- What the service answers. It knows nothing of ports, so the spec can serve it anywhere.
+
+local http = require "moonring.http"
 
 local M = {}
 
---- The answer to one line.
-function M.answer(line)
-  return "you said: " .. line
+function M.greeting(name)
+  return "Hello, " .. name .. "!\n"
 end
 
---- Answers the lines of a connection until it ends. Runs as a task of its own for each.
-function M.handle(connection)
-  local rest = ""
-  for buffer in connection:chunks() do
-    rest = rest .. buffer:to_string()
-    for line in rest:gmatch "([^\n]*)\n" do
-      connection:write(M.answer(line) .. "\n")
-    end
-    rest = rest:match "[^\n]*$"
-  end
+function M.router()
+  local router = http.router()
+  router:get("/hello/{name}", function(request, response)
+    response:send(200, M.greeting(request.parameters.name))
+  end)
+  return router
 end
 
 return M
 ]==],
   ["spec/service_spec.lua"] = [==[
-local moonring, test = require "moonring", require "moonring.test"
+local moonring, http = require "moonring", require "moonring.http"
 local service = require "service"
 
+-- Serves the routes, and calls body(client) with a session of requests to them.
+local function with_service(body)
+  moonring.scope(function(scope)
+    local server = scope:own(assert(http.server { port = 0 }))
+    scope:spawn(server.serve, server, service.router())
+    local client = scope:own(http.session { base_url = "http://127.0.0.1:" .. server:address().port })
+    body(client)
+    server:close()
+  end)
+end
+
 describe("NAME", function()
-  it("answers each line, however its bytes arrive", function()
-    moonring.scope(function(scope)
-      local client, server = test.pair(scope)
-      scope:spawn(service.handle, server)
-      client:write "hel"
-      moonring.sleep(0.01)
-      client:write "lo\nworld\n"
-      client:shutdown()
-      local answer = ""
-      while #answer < #"you said: hello\nyou said: world\n" do
-        answer = answer .. assert(client:read()):to_string()
-      end
-      assert.equal("you said: hello\nyou said: world\n", answer)
+  it("greets whom the path names", function()
+    with_service(function(client)
+      local response = assert(client:request "/hello/moon")
+      assert.equal(200, response.status)
+      assert.equal("Hello, moon!\n", response:body())
     end)
   end)
 end)
