@@ -341,7 +341,7 @@ describe("a prepared message", function()
         assert.same({ 20, 0 }, { prepared.broadcast(sockets, message) })
       end
       local after = moonring.stats()
-      assert.equal(before.memory.iovec_bytes, after.memory.iovec_bytes)
+      assert.equal(before.memory.chunk_bytes, after.memory.chunk_bytes)
       assert.equal(before.bytes_copied, after.bytes_copied)
       message:release()
       local frame = wire.frame { opcode = 1, payload = text }
