@@ -344,9 +344,9 @@ describe("a prepared message", function()
       assert.equal(before.memory.chunk_bytes, after.memory.chunk_bytes)
       assert.equal(before.bytes_copied, after.bytes_copied)
       message:release()
-      local frame = wire.frame { opcode = 1, payload = text }
+      local expected = wire.frame { opcode = 1, payload = text }:rep(2)
       for i = 1, 20 do
-        assert.equal(frame .. frame, read_exactly(peers[i], 2 * #frame))
+        assert.equal(expected, read_exactly(peers[i], #expected))
       end
       local ok, failure = pcall(sockets[1].send, sockets[1], message)
       assert.is_false(ok)

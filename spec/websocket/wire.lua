@@ -24,8 +24,8 @@ local function mask(text, key)
   return table.concat(out)
 end
 
---- A frame. Fields: opcode, payload, fin (default true), rsv (bits 0x40, 0x20, 0x10), key (four bytes: masked), form (bytes of the length), length
---- (when it is not the payload's).
+--- A frame. Fields: opcode, payload, fin (default true), rsv (bits 0x40, 0x20, 0x10), key (four bytes: masked), form
+--- (bytes of the length: 1, 2 or 8), length (when it is not the payload's).
 function M.frame(fields)
   local payload = fields.payload or ""
   local small, rest = length_bytes(fields.length or #payload, fields.form)

@@ -16,7 +16,8 @@ local TAIL = "\0\0\255\255" -- what a sync flush ends with, and no message carri
 local IDLE_MAX = 32
 
 ---@class moonring.websocket.DeflateOptions
----@field context_takeover? boolean the windows stay from one message to the next: better compression, and some 300 KiB for each connection; default false
+---@field context_takeover? boolean the windows stay from one message to the next: better compression, and some 300 KiB
+--- for each connection; default false
 ---@field window_bits? integer 9 to 15, of both sides' windows; default 15
 ---@field level? integer 1 to 9, default zlib's
 ---@field min_bytes? integer shorter messages are sent as they are; default 128

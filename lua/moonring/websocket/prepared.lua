@@ -38,7 +38,9 @@ end
 function M.new(data, kind)
   kind = kind or type(data) == "string" and "text" or "binary"
   local opcode = opcodes[kind]
-  if not opcode then errors.raise("argument", 'websocket.prepare: the kind is "text" or "binary", not %s', tostring(kind)) end
+  if not opcode then
+    errors.raise("argument", 'websocket.prepare: the kind is "text" or "binary", not %s', tostring(kind))
+  end
   local from, length = core.operand("websocket.prepare", data)
   if opcode == frames.TEXT and C.mr_utf8_span(from, length) ~= length then
     errors.raise("argument", 'websocket.prepare: the text is not UTF-8; use the kind "binary"')

@@ -14,7 +14,6 @@ local buffer = require "moonring.buffer"
 local core = require "moonring.buffer.core"
 local event = require "moonring.event"
 local semaphore = require "moonring.semaphore"
-local digest = require "moonring.digest"
 local connections = require "moonring.net.connection"
 local frames = require "moonring.websocket.frames"
 local messages = require "moonring.websocket.messages"
@@ -88,7 +87,7 @@ function M.new(connection, options)
     pinged = false,
   }, Session)
   if self.interval then
-    if type(self.interval) ~= "number" or not (self.interval > 0) then
+    if type(self.interval) ~= "number" or self.interval ~= self.interval or self.interval <= 0 then
       errors.raise("argument", "websocket: ping_interval is a number of seconds above 0, not %s", tostring(self.interval))
     end
     self.seen = clock.now()
@@ -206,7 +205,9 @@ local opcodes = { text = frames.TEXT, binary = frames.BINARY }
 local function opcode_of(what, data, kind)
   if kind == nil then return type(data) == "string" and frames.TEXT or frames.BINARY end
   local opcode = opcodes[kind]
-  if not opcode then errors.raise("argument", 'websocket:%s: the kind is "text" or "binary", not %s', what, tostring(kind)) end
+  if not opcode then
+    errors.raise("argument", 'websocket:%s: the kind is "text" or "binary", not %s', what, tostring(kind))
+  end
   return opcode
 end
 
