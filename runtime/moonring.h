@@ -37,6 +37,8 @@ MR_API const char *mr_error_text(int error);
 
 #include "bytes.h"
 
+#include "crypto.h"
+
 #include "deflate.h"
 
 #include "pool.h"
