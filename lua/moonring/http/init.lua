@@ -166,6 +166,23 @@ function M.router()
   return require("moonring.http.router").new()
 end
 
+--- Makes a request and waits for its response: see moonring.http.client.
+---@param url string|moonring.http.RequestOptions
+---@param options? moonring.http.RequestOptions
+---@return moonring.http.ClientResponse? response
+---@return string? message
+---@return string? code
+function M.request(url, options)
+  return require("moonring.http.client").request(url, options)
+end
+
+--- A session for requests that have connections, fields or a proxy in common: see moonring.http.client.
+---@param options? moonring.http.SessionOptions
+---@return moonring.http.Session
+function M.session(options)
+  return require("moonring.http.client").session(options)
+end
+
 M.percent_decode, M.percent_encode = codec.percent_decode, codec.percent_encode
 M.parse_pairs, M.format_pairs = codec.parse_pairs, codec.format_pairs
 M.date = codec.date

@@ -152,15 +152,9 @@ end
 
 -- One piece of the content as it is. Result: whether to go on.
 local function send_piece(self, data)
-  local connection = self.connection
-  local ok, message, code
-  if type(data) == "string" then
-    ok, message, code = connection:queue(data)
-  else
-    ok, message, code = connection:queue(data)
-  end
-  if not ok then return note_failure(self, message, code) end
-  if ok > connections.WRITE_HIGH then return await_room(self) end
+  local queued, message, code = self.connection:queue(data)
+  if not queued then return note_failure(self, message, code) end
+  if queued > connections.WRITE_HIGH then return await_room(self) end
   return true
 end
 

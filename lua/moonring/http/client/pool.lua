@@ -38,7 +38,7 @@ end
 
 -- A server that nobody uses or waits for is forgotten, so that a crawler's table doesn't grow with the web.
 local function forget_unused(self, key, server)
-  if not server.idle[1] and server.permits.permits == self.size and server.permits:waiting() == 0 then
+  if not server.idle[1] and server.permits.free == self.size and server.permits:waiting() == 0 then
     self.servers[key] = nil
   end
 end
@@ -106,6 +106,7 @@ function Pool:release(key, connection, is_reusable)
   local server = self.servers[key]
   if is_reusable and connection.slot and not self.closed then
     local now = clock.now()
+    if connection.input then connection.input:release() end -- an idle connection holds no memory
     server.idle[#server.idle + 1] = { connection = connection, since = now }
     arm(self, now + self.idle_seconds, now)
   else
