@@ -110,14 +110,12 @@ local function more_input(exchange)
   local session, connection = exchange.session, exchange.connection
   local input = connection.input
   hold_head(exchange)
-  session:begin_wait "body"
   local more, message, code
   if input.limit_ > input.position_ then
-    more, message, code = connection:extend(input, session.server.limits.trailer_bytes)
+    more, message, code = session:wait("body", connection.extend, connection, input, session.server.limits.trailer_bytes)
   else
-    more, message, code = connection:read()
+    more, message, code = session:wait("body", connection.read, connection)
   end
-  session:end_wait()
   if more then return true end
   exchange.broken = true
   exchange.body_open = false

@@ -118,7 +118,7 @@ end
 
 ---@class moonring.http.Statistics
 ---@field connections integer open ones
----@field requests integer since the start, counted when their connection waits for the next or ends
+---@field requests integer since the start
 ---@field refused integer heads that were no request
 ---@field failed integer handlers that raised, or ended without an answer
 ---@field timed_out integer requests that a timeout has ended

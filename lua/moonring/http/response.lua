@@ -39,10 +39,8 @@ end
 
 -- Waits until less is queued on the connection.
 local function drain(exchange, mark)
-  local session = exchange.session
-  session:begin_wait "write"
-  local ok, message, code = exchange.connection:drain(mark)
-  session:end_wait()
+  local connection = exchange.connection
+  local ok, message, code = exchange.session:wait("write", connection.drain, connection, mark)
   if not ok then exchange.broken = true end
   return ok, message, code
 end
@@ -191,9 +189,8 @@ local function send_apart(exchange, status, body, content_type, list)
   local ok, message, code = begin(exchange, status, content_type, list or {}, length)
   if not ok then return ok, message, code end
   if exchange.stream == LENGTH and length > 0 then
-    exchange.session:begin_wait "write"
-    ok, message, code = exchange.connection:write(body)
-    exchange.session:end_wait()
+    local connection = exchange.connection
+    ok, message, code = exchange.session:wait("write", connection.write, connection, body)
     if not ok then exchange.broken = true end
     exchange.sent = length
   end
@@ -357,15 +354,13 @@ function Response:write(data)
   end
   exchange.sent = exchange.sent + count
   if stream == CHUNKS and is_string then return write_chunk_string(exchange, data) end
-  local session = exchange.session
-  session:begin_wait "write"
+  local session, connection = exchange.session, exchange.connection
   local ok, message, code
   if stream == CHUNKS then
-    ok, message, code = write_chunk_buffer(exchange.connection, data, count)
+    ok, message, code = session:wait("write", write_chunk_buffer, connection, data, count)
   else
-    ok, message, code = exchange.connection:write(data)
+    ok, message, code = session:wait("write", connection.write, connection, data)
   end
-  session:end_wait()
   if not ok then exchange.broken = true end
   return ok, message, code
 end

@@ -111,15 +111,16 @@ local function finish_request(session, exchange)
     close_politely(session)
     return false
   end
-  session.request_due = false
+  session.head_due, session.request_due = false, false
   exchanges.finish(exchange)
   return keep
 end
 
--- A part of a head is there: its client has so much time for the rest. Whether it came.
-local function await_head(session, input, limits)
-  if session.phase ~= "head" then session:begin_wait "head" end
-  return session.connection:extend(input, limits.head_bytes)
+-- A part of a head is there: whether more came.
+local function await_head(session, exchange, input, limits)
+  local connection = session.connection
+  exchange.plain = false -- what the session notes of this wait ends with the request
+  return session:wait("head", connection.extend, connection, input, limits.head_bytes)
 end
 
 local function log_request(session, exchange, request, started)
@@ -147,7 +148,6 @@ local function serve(session, handler)
   local logs = server.access_log
   local exchange = session.exchange
   local input = connection:input_buffer()
-  local served = 0
   while true do
     if input.limit_ > input.position_ then
       local head = exchange.head
@@ -157,7 +157,7 @@ local function serve(session, handler)
         exchange.answered = false
         if head.has_body then exchanges.begin_body(exchange, head, limits) end
         if server.stopping then head.keep_alive = false end
-        served = served + 1
+        server.requests = server.requests + 1
         local request = setmetatable({ exchange, serial }, Request)
         local response = setmetatable({ exchange, serial }, Response)
         if logs then
@@ -168,22 +168,17 @@ local function serve(session, handler)
         if exchange.answered and exchange.plain and head.keep_alive then
           exchange.serial = serial + 1
         elseif not finish_request(session, exchange) then
-          server.requests = server.requests + served
           return
         end
       elseif done == nil then
-        if not await_head(session, input, limits) then return end
+        if not await_head(session, exchange, input, limits) then return end
       else
-        server.requests = server.requests + served
         return refuse(session, exchange, status, message)
       end
     else
       if exchange then
         session.exchange = false
-        session.phase = false
         give_exchange(exchange)
-        server.requests = server.requests + served
-        served = 0
         if server.stopping then return end
       end
       session.deadline = turn_time() + idle_seconds
@@ -191,6 +186,7 @@ local function serve(session, handler)
       exchange = take_exchange()
       exchange.connection = connection
       exchange.session = session
+      exchange.answered = false
       session.exchange = exchange
     end
   end
@@ -201,16 +197,16 @@ local function report(exchange, failure)
     task.traceback_of(failure, task.current()) or ""))
 end
 
--- A timeout has cut the request short: its task has been cancelled, so nothing here may wait.
+-- A timeout has cut the request short.
 local function end_late(session, exchange)
   local connection = session.connection
   if not connection.slot then return end
-  if session.timed_out ~= "write" and exchange and not exchange.answered then
-    exchange.head.keep_alive = false
-    codec.write_response(connection, 408, responses.PLAIN_TEXT, "Request Timeout\n", false)
+  if session.timed_out == "write" then
+    connection:close(0) -- what is queued nobody takes, and it would pass for the whole of a response
+  elseif exchange.answered then
     connection:close()
   else
-    connection:close(0) -- what is queued nobody takes, or it would pass for the whole of a response
+    refuse(session, exchange, exchange.refusal[1], exchange.refusal[2])
   end
 end
 

@@ -5,6 +5,7 @@
 -- are dealt with. So a request costs one store for its timeouts, and a deadline passes a quarter of its time late at most.
 
 local errors = require "moonring.errors"
+local task = require "moonring.task"
 local scheduler = require "moonring.scheduler"
 local clock = require "moonring.clock"
 local native = require "moonring.native"
@@ -70,6 +71,8 @@ function M.open(server, connection, task)
     exchange = false, -- the request in progress
     deadline = turn_time() + server.timeouts.idle,
     phase = false, -- what it waits for while there is an exchange: "head", "body", "write"
+    scope = false, -- in which it does that, and which a timeout cancels
+    head_due = false, -- when the head in progress has to be there, however many waits that takes
     request_due = false, -- when the request in progress has to be there, once that is of interest
     timed_out = false, -- the phase that was cut short
     queued = 0, -- bytes that were queued when the wait for a write began
@@ -113,29 +116,40 @@ function M.tick_of(timeouts)
   return math.max(TICK_MIN, math.min(TICK_MAX, least / 4))
 end
 
---- Notes what the session's task waits for from now on.
----@param phase string
-function Session:begin_wait(phase)
+local function deadline_of(self, phase)
   local timeouts, now = self.server.timeouts, turn_time()
-  self.phase = phase
   local deadline = now + timeouts[phase]
   if phase == "write" then
-    if self.connection.slot then
-      self.queued = C.mr_connection_queued(self.connection.handle, self.connection.slot)
-    end
-  else
-    local due = self.request_due
-    if not due then
-      due = now + timeouts.request
-      self.request_due = due
-    end
-    if due < deadline then deadline = due end
+    local connection = self.connection
+    if connection.slot then self.queued = C.mr_connection_queued(connection.handle, connection.slot) end
+    return deadline
   end
-  self.deadline = deadline
+  if phase == "head" then
+    self.head_due = self.head_due or deadline
+    deadline = self.head_due
+  end
+  self.request_due = self.request_due or now + timeouts.request
+  return math.min(self.request_due, deadline)
 end
 
-function Session:end_wait()
+local function wait_in(scope, self, fn, ...)
+  self.scope = scope
+  return fn(...)
+end
+
+local function end_wait(self, ...)
   self.phase = false
+  return ...
+end
+
+--- Runs fn(...), which waits for the client: it has so much time for it as the timeout of that name, or an error of code
+--- "deadline" is raised. A scope of its own is cancelled for that, so who catches the error can still answer.
+---@param phase string "head", "body" or "write"
+---@param fn function
+function Session:wait(phase, fn, ...)
+  self.deadline = deadline_of(self, phase)
+  self.phase = phase
+  return end_wait(self, task.open_scope(wait_in, self, fn, ...))
 end
 
 -- What becomes of a session whose deadline has passed ------------------------------------------------------------------------
@@ -171,11 +185,12 @@ local function expire(session, now)
   end
   session.timed_out = phase
   session.deadline = math.huge
-  if session.request_due and session.request_due <= now then phase = "request" end
-  local message = describe(session, phase)
+  if phase ~= "write" and session.request_due and session.request_due <= now then phase = "request" end
+  local exchange, message = session.exchange, describe(session, phase)
+  exchange.plain, exchange.broken, exchange.body_open = false, true, false
+  exchange.refusal = { 408, message }
   session.server.timed_out = session.server.timed_out + 1
-  -- Level-triggered: whatever the handler waits for from now on raises too.
-  session.task:cancel(errors.new("deadline", message))
+  session.scope:cancel(errors.new("deadline", message))
 end
 
 local function sweep(now)

@@ -38,7 +38,7 @@ end
 
 -- cookie-octet: visible ASCII but for quote, comma, semicolon and backslash.
 local function is_cookie_value(text)
-  return text:find "^[!#-+%--:<-%[%]-~]*$" ~= nil
+  return text:find '[%c%s",;\\\128-\255]' == nil
 end
 
 local function check_attribute(name, value)

@@ -1,0 +1,570 @@
+-- What handlers can do with requests and responses beyond send.
+
+local moonring = require "moonring"
+local json = require "moonring.http.json"
+local with_stderr = require "spec.support.stderr"
+local eventually = require "spec.support.eventually"
+local support = require "spec.support.http"
+local read_all = require("spec.support.stream").read_all
+
+local with_server, get, post, ask, read_response = support.with_server, support.get, support.post, support.ask,
+  support.read_response
+
+-- Runs handler for one request that closes its connection, and returns all that came back.
+local function answer(handler, text, options)
+  local all
+  with_server(handler, function(connect)
+    local client = connect()
+    client:write(text or get("/", "Connection: close\r\n"))
+    all = read_all(client)
+  end, options)
+  return all
+end
+
+local function codes(...)
+  local list = {}
+  for _, fn in ipairs { ... } do
+    local ok, failure = pcall(fn)
+    list[#list + 1] = ok and "no error" or type(failure) == "table" and failure.code or tostring(failure)
+  end
+  return list
+end
+
+describe("a response's fields", function()
+  it("are set, replaced, taken away and added before it is sent", function()
+    local text = answer(function(_, response)
+      response:set_status(201):set_field("X-A", "1"):set_field("x-a", "2"):set_field("X-B", "3"):set_field("X-B", nil)
+      response:add_field("Vary", "Accept"):add_field("Vary", "Cookie")
+      response:send(nil, "made", { ["X-C"] = { "4", "5" } })
+    end)
+    assert.is_truthy(text:find("^HTTP/1.1 201 Created\r\n"))
+    assert.is_truthy(text:find("\r\nx-a: 2\r\n", 1, true))
+    assert.is_falsy(text:find("X-B", 1, true))
+    assert.equal(2, select(2, text:gsub("\r\nVary: ", "")))
+    assert.equal(2, select(2, text:gsub("\r\nX%-C: ", "")))
+  end)
+
+  it("do not reach the next request's response", function()
+    with_server(function(request, response)
+      if request.path == "/1" then response:set_field("X-A", "1"):set_status(404) end
+      response:send(nil, "")
+    end, function(connect)
+      local client = connect()
+      client:write(get "/1" .. get "/2")
+      local status, _, head, rest = read_response(client)
+      assert.equal(404, status)
+      assert.is_truthy(head:find("X-A", 1, true))
+      status, _, head = read_response(client, rest)
+      assert.equal(200, status)
+      assert.is_falsy(head:find("X-A", 1, true))
+    end)
+  end)
+
+  it("can't be used to write lines of one's own", function()
+    local found
+    answer(function(_, response)
+      found = codes(
+        function() response:set_field("A\r\nB", "c") end,
+        function() response:add_field("A B", "c") end,
+        function() response:redirect "/\r\nX: y" end,
+        function() response:set_cookie("a", "b\r\nX: y") end,
+        function() response:set_cookie("a", "b", { path = "/; Domain=x" }) end,
+        function() response:events { ["X"] = "a\nb" } end,
+        function() response:inform(103, { Link = "a\r\n\r\nHTTP/1.1 200 OK" }) end,
+        function() response:send(200, "", { ["Content-Length"] = "3" }) end,
+        function() response:send(200, "", { ["Content-Type"] = "a\r\nb" }) end
+      )
+      response:send(200, "")
+    end)
+    for number = 1, 9 do
+      assert.equal("argument", found[number], "number " .. number)
+    end
+  end)
+
+  it("carry cookies", function()
+    local text = answer(function(request, response)
+      response:set_cookie("session", request.cookies.session .. "2", { path = "/", http_only = true, same_site = "lax",
+        max_age = 60 })
+      response:send(200, request.cookies.quoted)
+    end, get("/", "Cookie: session=1; quoted=\"q\"\r\nCookie: session=9\r\nConnection: close\r\n"))
+    assert.is_truthy(text:find("\r\nSet-Cookie: session=12; Path=/; Max-Age=60; HttpOnly; SameSite=Lax\r\n", 1, true), text)
+    assert.is_truthy(text:find("\r\n\r\nq$"))
+  end)
+end)
+
+describe("a response in pieces", function()
+  it("goes out in chunks, with trailers", function()
+    local text = answer(function(_, response)
+      response:write "hello "
+      response:write ""
+      response:write "world"
+      response:finish { ["X-Sum"] = "11" }
+    end)
+    assert.is_truthy(text:find("\r\nTransfer-Encoding: chunked\r\n", 1, true))
+    assert.is_truthy(text:find("\r\n\r\n6\r\nhello \r\n5\r\nworld\r\n0\r\nX%-Sum: 11\r\n\r\n$"))
+  end)
+
+  it("is ended by the end of its handler, and the connection goes on", function()
+    with_server(function(request, response)
+      response:start(200, { ["Content-Type"] = "text/css" })
+      response:write(request.path)
+    end, function(connect)
+      local client = connect()
+      client:write(get "/1" .. get("/2", "Connection: close\r\n"))
+      local text = read_all(client)
+      assert.is_truthy(text:find("2\r\n/1\r\n0\r\n\r\nHTTP/1.1 200 OK\r\n.*2\r\n/2\r\n0\r\n\r\n$"), text)
+    end)
+  end)
+
+  it("goes out by its length where that is known, and not beyond it", function()
+    local found
+    local text = answer(function(_, response)
+      response:start(200, nil, 5)
+      response:write "abc"
+      found = codes(function() response:write "defg" end)
+      response:write "de"
+    end)
+    assert.same({ "overflow" }, found)
+    assert.is_truthy(text:find("\r\nContent-Length: 5\r\n", 1, true))
+    assert.is_truthy(text:find("\r\n\r\nabcde$"))
+  end)
+
+  it("that is shorter than its length ends the connection", function()
+    with_server(function(_, response)
+      response:start(200, nil, 5)
+      response:write "abc"
+    end, function(connect)
+      local client = connect()
+      client:write(get "/" .. get "/never")
+      assert.is_truthy(read_all(client):find("\r\n\r\nabc$"))
+    end)
+  end)
+
+  it("goes to HTTP/1.0 until the connection closes", function()
+    local text = answer(function(_, response)
+      response:write "abc"
+      response:write "def"
+    end, "GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n")
+    assert.is_falsy(text:find("Transfer-Encoding", 1, true))
+    assert.is_truthy(text:find("\r\nConnection: close\r\n\r\nabcdef$"))
+  end)
+
+  it("has no content for HEAD and 204", function()
+    with_server(function(request, response)
+      response:start(request.path == "/none" and 204 or 200)
+      response:write "content"
+    end, function(connect)
+      local client = connect()
+      client:write("HEAD / HTTP/1.1\r\nHost: a\r\n\r\n" .. get "/none" .. get("/", "Connection: close\r\n"))
+      local text = read_all(client)
+      assert.is_truthy(text:find("^HTTP/1.1 200 .-\r\n\r\nHTTP/1.1 204 .-\r\n\r\nHTTP/1.1 200 .-\r\n\r\n7\r\ncontent\r\n0"), text)
+    end)
+  end)
+
+  it("hands buffers to the kernel without copying them", function()
+    local total = 3 * 200000
+    with_server(function(_, response)
+      moonring.scope(function(scope)
+        local buffer = scope:allocate(200000)
+        for _ = 1, 3 do
+          buffer:reset_for_write()
+          response:write(buffer)
+          response:flush()
+        end
+      end)
+    end, function(connect)
+      local client = connect()
+      client:write(get("/", "Connection: close\r\n"))
+      local size = 0
+      for buffer in client:chunks() do
+        size = size + buffer:remaining()
+      end
+      assert.is_true(size > total and size < total + 400)
+    end)
+  end)
+
+  it("makes its handler wait while the client does not read", function()
+    local written = 0
+    with_server(function(_, response)
+      for _ = 1, 200 do
+        if not response:write(("x"):rep(100000)) then return end
+        written = written + 1
+      end
+    end, function(connect)
+      local client = connect()
+      client:write(get "/")
+      client:flush()
+      moonring.sleep(0.1)
+      local stopped_at = written
+      assert.is_true(stopped_at < 150)
+      moonring.sleep(0.05)
+      assert.equal(stopped_at, written)
+      local size = 0
+      while size < 200 * 100000 do
+        size = size + client:read():remaining()
+      end
+    end)
+  end)
+
+  it("of a string longer than the queue may be arrives whole", function()
+    local big = ("0123456789"):rep(300000)
+    with_server(function(request, response)
+      if request.path == "/chunks" then response:write(big) else response:send(200, big) end
+    end, function(connect)
+      local status, body = ask(connect, get "/")
+      assert.equal(200, status)
+      assert.is_true(body == big)
+      local client = connect()
+      client:write(get("/chunks", "Connection: close\r\n"))
+      local text = read_all(client):match("\r\n\r\n(.*)$")
+      local content = {}
+      local at = 1
+      while true do
+        local digits, stop = text:match("^(%x+)\r\n()", at)
+        local size = tonumber(digits, 16)
+        if size == 0 then break end
+        content[#content + 1] = text:sub(stop, stop + size - 1)
+        at = stop + size + 2
+      end
+      assert.is_true(table.concat(content) == big)
+    end)
+  end)
+
+  it("is cut when its handler fails, so that it does not pass for a whole one", function()
+    local text
+    local errors = with_stderr(function()
+      text = answer(function(_, response)
+        response:write "half"
+        response:flush()
+        error "trouble in the middle"
+      end)
+    end)
+    assert.is_truthy(errors:find("trouble in the middle", 1, true))
+    assert.is_truthy(text:find("4\r\nhalf\r\n$"), text)
+  end)
+
+  it("raises when it is written after its end, or begun twice", function()
+    local found
+    answer(function(_, response)
+      response:send(200, "x")
+      found = codes(function() response:write "y" end, function() response:start(200) end,
+        function() response:finish() end, function() response:set_field("A", "b") end,
+        function() response:json(200, {}) end, function() response:upgrade "x" end)
+    end)
+    assert.same({ "closed", "busy", "closed", "busy", "busy", "busy" }, found)
+  end)
+end)
+
+describe("response", function()
+  it("redirects", function()
+    local text = answer(function(_, response) response:redirect("/there?a=b", 308) end)
+    assert.is_truthy(text:find("^HTTP/1.1 308 Permanent Redirect\r\n"))
+    assert.is_truthy(text:find("\r\nLocation: /there?a=b\r\n", 1, true))
+  end)
+
+  it("sends JSON", function()
+    local text = answer(function(_, response) response:json(200, { 1, "a", json.null }) end)
+    assert.is_truthy(text:find("\r\nContent-Type: application/json\r\n", 1, true))
+    assert.is_truthy(text:find('\r\n\r\n[1,"a",null]', 1, true))
+    local found
+    answer(function(_, response)
+      local cycle = {}
+      cycle[1] = cycle
+      found = codes(function() response:json(200, print) end, function() response:json(200, cycle) end)
+      response:send(200)
+    end)
+    assert.same({ "argument", "argument" }, found)
+  end)
+
+  it("informs before it is sent, but not a client of HTTP/1.0", function()
+    local function handler(_, response)
+      response:inform(103, { Link = "</a.css>; rel=preload" })
+      response:send(200, "x")
+    end
+    local text = answer(handler)
+    assert.is_truthy(text:find("^HTTP/1.1 103 Early Hints\r\nLink: </a.css>; rel=preload\r\n\r\nHTTP/1.1 200 OK"))
+    assert.is_truthy(answer(handler, "GET / HTTP/1.0\r\n\r\n"):find("^HTTP/1.1 200"))
+  end)
+
+  it("sends events whose data has any line ends, and refuses fields of several lines", function()
+    local found
+    local text = answer(function(_, response)
+      local events = response:events()
+      events:send { data = "one\r\ntwo\rthree\n", event = "tick", id = "7", retry = 1000 }
+      events:comment "still here"
+      events:send "plain"
+      found = codes(function() events:send { id = "a\nb", data = "" } end, function() events:send { retry = -1 } end,
+        function() events:send {} end)
+    end)
+    assert.is_truthy(text:find("\r\nContent-Type: text/event-stream\r\n", 1, true))
+    assert.is_truthy(text:find("event: tick\nid: 7\nretry: 1000\ndata: one\ndata: two\ndata: three\ndata: \n\n", 1, true), text)
+    assert.is_truthy(text:find(": still here\n\n", 1, true))
+    assert.is_truthy(text:find("data: plain\n\n", 1, true))
+    assert.same({ "argument", "argument", "argument" }, found)
+  end)
+
+  it("hands the connection over with the bytes that came behind the request", function()
+    with_server(function(request, response)
+      assert(request.upgrades)
+      local connection, unread = response:upgrade("echo", { ["X-A"] = "b" })
+      if unread:remaining() > 0 then connection:write(unread:read_string()) end
+      for buffer in connection:chunks() do
+        connection:write(buffer)
+      end
+    end, function(connect)
+      local client = connect()
+      client:write(get("/", "Connection: Upgrade\r\nUpgrade: echo\r\n") .. "early")
+      client:flush()
+      moonring.sleep(0.02)
+      client:write " late"
+      client:shutdown()
+      local text = read_all(client)
+      assert.is_truthy(text:find("^HTTP/1.1 101 Switching Protocols\r\n"))
+      assert.is_truthy(text:find("\r\nUpgrade: echo\r\nConnection: upgrade\r\n\r\nearly late$"), text)
+    end)
+  end)
+
+  it("tunnels a CONNECT, and refuses to upgrade who has not asked", function()
+    local found
+    with_server(function(request, response)
+      if request.method == "CONNECT" then
+        local connection = response:upgrade()
+        connection:write("to " .. request.target)
+        return
+      end
+      found = codes(function() response:upgrade "x" end)
+      response:send(200)
+    end, function(connect)
+      local client = connect()
+      client:write "CONNECT a.example:443 HTTP/1.1\r\nHost: a.example:443\r\n\r\n"
+      local text = read_all(client)
+      assert.is_truthy(text:find("^HTTP/1.1 200 OK\r\n.-\r\n\r\nto a.example:443$"), text)
+      assert.is_falsy(text:find("Content-Length", 1, true))
+      ask(connect, get "/")
+      assert.same({ "argument" }, found)
+    end)
+  end)
+end)
+
+describe("request", function()
+  it("gives path, query, parameters and host, of an absolute target too", function()
+    local seen = {}
+    with_server(function(request, response)
+      seen[#seen + 1] = table.concat({ request.path, tostring(request.query), request.host,
+        tostring(request:parameter "a"), table.concat(request:parameter_all "b", "+"), request.version }, " ")
+      response:send(200)
+    end, function(connect)
+      ask(connect, get "/p%20q?a=1%26&b=x+y&b=&b")
+      ask(connect, "GET http://other.example/abs?a=%zz HTTP/1.1\r\nHost: test\r\n\r\n")
+      ask(connect, "GET http://other.example HTTP/1.1\r\nHost: test\r\n\r\n")
+      ask(connect, "OPTIONS * HTTP/1.1\r\nHost: test\r\n\r\n")
+    end)
+    assert.same({ "/p%20q a=1%26&b=x+y&b=&b test 1& x y++ 1.1", "/abs a=%zz other.example %zz  1.1",
+      "/ nil other.example nil  1.1", "* nil test nil  1.1" }, seen)
+  end)
+
+  it("keeps what middleware puts on it", function()
+    local body
+    with_server(function(request, response)
+      request.user = { name = "ada" }
+      response:send(200, request.user.name .. tostring(request.nothing))
+    end, function(connect)
+      body = select(2, ask(connect, get "/"))
+    end)
+    assert.equal("adanil", body)
+  end)
+
+  it("gives fields that are repeated", function()
+    local all, none
+    with_server(function(request, response)
+      all, none = request:header_all "x-a", request:header_all "x-b"
+      response:send(200)
+    end, function(connect)
+      ask(connect, get("/", "X-A: 1\r\nx-a: 2\r\n"))
+    end)
+    assert.same({ "1", "2" }, all)
+    assert.same({}, none)
+  end)
+
+  it("reads a chunked body and its trailers, at every split", function()
+    with_server(function(request, response)
+      local body = assert(request:body())
+      response:send(200, body .. tostring(request:trailer "x-sum"))
+    end, function(connect)
+      local text = "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+        .. "5;x=y\r\nhello\r\n6\r\n world\r\n0\r\nX-Sum: 11\r\n\r\n"
+      local client = connect()
+      for split = 1, #text - 1 do
+        client:write(text:sub(1, split))
+        client:flush()
+        moonring.sleep(0)
+        client:write(text:sub(split + 1))
+        local status, body = read_response(client)
+        assert.equal(200, status)
+        assert.equal("hello world11", body)
+      end
+    end)
+  end)
+
+  it("tells a handler that a chunked body is malformed or too long, and answers for one that says nothing", function()
+    local seen = {}
+    local function handler(request, response)
+      local body, message, code = request:body()
+      seen[#seen + 1] = tostring(code)
+      if request.path == "/own" then response:send(422, message) end
+      return body
+    end
+    local head = "POST %s HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+    local bad, long = "zz\r\n", "b\r\nhello world\r\n0\r\n\r\n"
+    for text, status in pairs {
+      [head:format "/" .. bad] = 400, [head:format "/" .. long] = 413, [head:format "/own" .. bad] = 422,
+    } do
+      local all = answer(handler, text .. get "/never", { limits = { body_bytes = 10 } })
+      assert.equal(status, tonumber(all:match("^HTTP/1.1 (%d+)")))
+      assert.equal(1, select(2, all:gsub("HTTP/1.1", "")))
+    end
+    table.sort(seen)
+    assert.same({ "EBADMSG", "EBADMSG", "EMSGSIZE" }, seen)
+  end)
+
+  it("bounds a body that is read as a string", function()
+    local text = answer(function(request, response)
+      local body = request:body(4)
+      if body then response:send(200, body) end
+    end, post("/", "text/plain", "12345", "Connection: close\r\n"))
+    assert.is_truthy(text:find("^HTTP/1.1 413"))
+  end)
+
+  it("reads forms", function()
+    local text = answer(function(request, response)
+      local values, list = request:form()
+      response:send(200, values.a .. "|" .. values["b c"] .. "|" .. #list)
+    end, post("/", "application/x-www-form-urlencoded; charset=utf-8", "a=1+2&b%20c=%C3%A9&a=3", "Connection: close\r\n"))
+    assert.is_truthy(text:find("\r\n\r\n1 2|\195\169|6$"))
+    text = answer(function(request) request:form() end, post("/", "text/plain", "a=1", "Connection: close\r\n"))
+    assert.is_truthy(text:find("^HTTP/1.1 415"))
+  end)
+
+  it("reads JSON, and answers for what is none", function()
+    local function handler(request, response)
+      local value = request:json()
+      if value ~= nil then response:json(200, { got = value.a, is_null = value.n == json.null }) end
+    end
+    local function with(content, content_type)
+      return answer(handler, post("/", content_type or "application/json", content, "Connection: close\r\n"))
+    end
+    assert.is_truthy(with('{"a":[1,2],"n":null}'):find('"got":[1,2]', 1, true))
+    assert.is_truthy(with('{"a":[1,2],"n":null}', "application/problem+json"):find('"is_null":true', 1, true))
+    assert.is_truthy(with('{"a":'):find("^HTTP/1.1 400"))
+    assert.is_truthy(with(("["):rep(1000) .. ("]"):rep(1000)):find("^HTTP/1.1 400"))
+    assert.is_truthy(with("{}", "text/html"):find("^HTTP/1.1 415"))
+  end)
+
+  it("raises closed for everything once its handler has ended", function()
+    local kept_request, kept_response
+    with_server(function(request, response)
+      kept_request, kept_response = request, response
+      response:send(200)
+    end, function(connect)
+      ask(connect, get "/?a=b")
+      local found = codes(
+        function() return kept_request.path end, function() return kept_request.cookies end,
+        function() return kept_request:parameter "a" end, function() return kept_request:header_all "a" end,
+        function() return kept_request:read() end, function() return kept_request:trailer "a" end,
+        function() return kept_request:multipart() end, function() return kept_request:form() end,
+        function() return kept_response:write "a" end, function() return kept_response:set_field("a", "b") end,
+        function() return kept_response:flush() end, function() return kept_response:finish() end,
+        function() return kept_response:events() end, function() return kept_response:upgrade() end
+      )
+      for number = 1, 14 do
+        assert.equal("closed", found[number], "number " .. number)
+      end
+    end)
+  end)
+end)
+
+describe("a multipart body", function()
+  local function form(...)
+    local parts = { "preamble that nobody reads" }
+    for _, part in ipairs { ... } do
+      parts[#parts + 1] = "\r\n--BOUND\r\n" .. part
+    end
+    return table.concat(parts) .. "\r\n--BOUND--\r\nepilogue"
+  end
+
+  it("is streamed part by part, and what is not read is passed over", function()
+    local content = form(
+      'Content-Disposition: form-data; name="text"\r\n\r\nhello',
+      'Content-Disposition: form-data; name="skipped"; filename="a \\"b\\".bin"\r\nContent-Type: image/png\r\n\r\n'
+        .. ("\r\n--BOUN"):rep(20000),
+      'content-disposition: form-data; name="last"\r\n\r\n')
+    local text = answer(function(request, response)
+      local seen = {}
+      for part in request:multipart() do
+        local what = part.name .. "," .. tostring(part.filename) .. "," .. tostring(part.content_type)
+        seen[#seen + 1] = what .. "," .. (part.name == "skipped" and "-" or part:text())
+      end
+      response:send(200, table.concat(seen, "|"))
+    end, post("/", "multipart/form-data; boundary=BOUND", content, "Connection: close\r\n"))
+    assert.equal('text,nil,nil,hello|skipped,a "b".bin,image/png,-|last,nil,nil,', text:match "\r\n\r\n(.*)$")
+  end)
+
+  it("is refused for what is malformed or over a limit", function()
+    local function handler(request, response)
+      local next_part = request:multipart { part_count = 2, part_head_bytes = 100, part_bytes = 10 }
+      while true do
+        local part, _, code = next_part()
+        if code then return end
+        if not part then break end
+        local ok, _, read_code = part:text()
+        if not ok then
+          assert(read_code)
+          return
+        end
+      end
+      response:send(200)
+    end
+    local part = 'Content-Disposition: form-data; name="a"\r\n\r\nx'
+    for content, status in pairs {
+      [form(part, part)] = 200,
+      [form(part, part, part)] = 413,
+      [form(part .. ("x"):rep(10))] = 413,
+      [form("A: " .. ("x"):rep(200) .. "\r\n\r\n")] = 413,
+      [form("A : b\r\n\r\nx")] = 400,
+      ["--BOUNDX\r\n\r\n"] = 400,
+    } do
+      local text = answer(handler, post("/", "multipart/form-data; boundary=BOUND", content, "Connection: close\r\n"))
+      assert.equal(status, tonumber(text:match("^HTTP/1.1 (%d+)")), content)
+    end
+  end)
+end)
+
+it("nothing stays behind of requests that ended in every way", function()
+  local before = moonring.stats()
+  with_stderr(function()
+    with_server(function(request, response)
+      if request.path == "/body" then request:read() end
+      if request.path == "/stream" then response:write "x" end
+      if request.path == "/fail" then error "on purpose" end
+      if request.path ~= "/none" then
+        if request.path ~= "/stream" then response:send(200) end
+      end
+    end, function(connect)
+      for _ = 1, 10 do
+        for _, path in ipairs { "/body", "/stream", "/fail", "/none", "/" } do
+          local client = connect()
+          client:write(post(path, "text/plain", ("x"):rep(5000)):sub(1, 1000))
+          client:flush()
+          moonring.sleep(0)
+          client:close()
+        end
+      end
+      moonring.sleep(0.05)
+    end)
+  end)
+  assert.is_truthy(eventually(function()
+    local after = moonring.stats()
+    return after.connections <= before.connections and after.tasks <= before.tasks
+      and after.memory.iovec_bytes == after.receive_ring_bytes
+  end))
+end)
