@@ -13,7 +13,8 @@ local codec = require "moonring.http.codec"
 local C = native.C
 
 local M = {
-  -- Seconds that a request with Expect: 100-continue waits for a word before it sends its content all the same (RFC 9110 section
+  -- Seconds that a request with Expect: 100-continue waits for a word before it sends its content all the same (RFC
+  -- 9110 section
   -- 10.1.1).
   CONTINUE_SECONDS = 1,
 }
@@ -117,7 +118,8 @@ end
 
 -- Sending -------------------------------------------------------------------------------------------------------------
 
--- The connection takes no more. That the server has answered and closed is no failure of the request, so the answer is looked for.
+-- The connection takes no more. That the server has answered and closed is no failure of the request, so the answer is
+-- looked for.
 local function note_failure(self, message, code)
   self.failure, self.sent_all = { message, code }, false
   return false
@@ -132,7 +134,9 @@ local function await_room(self)
       if not result then return note_failure(self, message, code) end
       return true
     end
-    if not result then return note_failure(self, message or "the server has closed the connection", code or "ECONNRESET") end
+    if not result then
+      return note_failure(self, message or "the server has closed the connection", code or "ECONNRESET")
+    end
     local done, problem, problem_code = read_head(self)
     if done == false then return note_failure(self, problem, problem_code) end
     if done then
@@ -197,7 +201,9 @@ local function send_stream(self, write_content, content_length)
   end
   write_content(write)
   if stopped then return false end
-  if left and left > 0 then errors.raise("argument", "http.request: the body is %d bytes short of its content_length", left) end
+  if left and left > 0 then
+    errors.raise("argument", "http.request: the body is %d bytes short of its content_length", left)
+  end
   if left then return true end
   local ok, message, code = codec.write_last_chunk(connection)
   if not ok then return note_failure(self, message, code) end

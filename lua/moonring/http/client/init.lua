@@ -1,6 +1,7 @@
 --- moonring.http.client: requests, and sessions that keep connections for the next one.
 --
--- A request is what its caller asked for (url, method, content), one or more exchanges that carry it out (redirects, a second
+-- A request is what its caller asked for (url, method, content), one or more exchanges that carry it out (redirects, a
+-- second
 -- try where the server had closed an idle connection), and a response. Times are the caller's scope's business:
 -- `moonring.timeout(5, http.request, url)`.
 
@@ -32,8 +33,8 @@ local M = {}
 ---@field method? string default GET, or POST with a body
 ---@field headers? table<string, string|string[]>
 ---@field query? table<string, any>|string[] added to the URL's own
----@field body? string|moonring.Buffer|fun(write: fun(data: string|moonring.Buffer): boolean) a function writes it piece by piece; write
---- waits for room, and returns false when the server wants no more
+---@field body? string|moonring.Buffer|fun(write: fun(data: string|moonring.Buffer): boolean) a function writes it piece
+--- by piece; write waits for room, and returns false when the server wants no more
 ---@field content_length? integer of a body that a function writes; without it it goes in chunks
 ---@field form? table<string, any>|string[] the body, as application/x-www-form-urlencoded
 ---@field json? any the body, as JSON
@@ -259,7 +260,8 @@ local function start(exchange, wire)
   return exchange:await_head()
 end
 
--- Sends the request and waits for the head of its response. Result: the exchange and its key in the pool; nil, message, code.
+-- Sends the request and waits for the head of its response. Result: the exchange and its key in the pool; nil, message,
+-- code.
 local function exchange_once(self, request, is_new)
   local server = self.proxy or request.url
   local key = server.host .. ":" .. server.port
@@ -272,7 +274,8 @@ local function exchange_once(self, request, is_new)
   exchange:release()
   self.pool:release(key, connection, false)
   if not ok then error(done, 0) end
-  -- RFC 9110 section 9.2.2: what is idempotent may be sent again when the server closed an idle connection at the same moment.
+  -- RFC 9110 section 9.2.2: what is idempotent may be sent again when the server closed an idle connection at the same
+  -- moment.
   if was_used and not exchange.heard and IDEMPOTENT[request.method] and type(request.body) ~= "function" then
     return exchange_once(self, request, true)
   end
@@ -299,7 +302,8 @@ local function redirected(request, status, location)
   local url = urls.resolve(request.url, location)
   if not url then return nil end
   local next_request = setmetatable({ url = url }, { __index = request })
-  local becomes_get = status == 303 and request.method ~= "HEAD" or (status == 301 or status == 302) and request.method == "POST"
+  local becomes_get = status == 303 and request.method ~= "HEAD"
+    or (status == 301 or status == 302) and request.method == "POST"
   if becomes_get then
     next_request.method, next_request.body, next_request.expect_continue = "GET", false, false
     next_request.fields = without(request.fields, OF_CONTENT)
@@ -489,5 +493,8 @@ function M.upgrade(url, protocol, fields)
 end
 
 M.parse_url = urls.parse
+
+--- The value of Authorization for a user and a password (RFC 7617).
+M.basic = basic
 
 return M

@@ -1,6 +1,7 @@
 --- moonring.http.client.pool: the open connections of a session, kept for the next request to the same server.
 --
--- Each server has a bound on the connections to it, and whoever wants one more waits in line. The one given back last is lent
+-- Each server has a bound on the connections to it, and whoever wants one more waits in line. The one given back last
+-- is lent
 -- first; one that the server has closed meanwhile, or on which something came that nobody has asked for, is not lent.
 
 local clock = require "moonring.clock"

@@ -1,6 +1,7 @@
 --- moonring.http.client.response: what a request has brought.
 --
--- Usually all of it is there. With stream = true the content comes as it is read, and the response keeps its connection until
+-- Usually all of it is there. With stream = true the content comes as it is read, and the response keeps its connection
+-- until
 -- the content has been read to its end, or the response is closed.
 
 local errors = require "moonring.errors"

@@ -87,7 +87,8 @@ local function remove_dots(path)
   return "/" .. table.concat(out, "/")
 end
 
---- Resolves a reference, such as that of a Location field, against a URL (RFC 3986 section 5.2). Credentials are not passed on.
+--- Resolves a reference, such as that of a Location field, against a URL (RFC 3986 section 5.2). Credentials are not
+--- passed on.
 ---@param base moonring.http.Url
 ---@param reference string
 ---@return moonring.http.Url?
