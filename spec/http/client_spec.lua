@@ -468,8 +468,8 @@ describe("URLs", function()
       local url = urls.parse(text)
       assert.same(expected, { url.scheme, url.host, url.port, url.target, url.user, url.password })
     end
-    for _, text in ipairs { "", "host", "//host/", "http:/host", "http://:80/", "http://[::1/", "http://host:0/", "http://ho st/",
-      "http://host:99999/", "http://a]b/" } do
+    for _, text in ipairs { "", "host", "//host/", "http:/host", "http://:80/", "http://[::1/", "http://host:0/",
+      "http://ho st/", "http://host:99999/", "http://a]b/" } do
       assert.is_nil((urls.parse(text)), text)
     end
   end)
