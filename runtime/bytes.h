@@ -52,6 +52,17 @@ MR_API int32_t mr_utf8_repair(const uint8_t *data, int32_t length, uint8_t *out)
  */
 MR_API int32_t mr_text_number(const uint8_t *text, int32_t length, int base, double *value);
 
+enum { MR_VARINT_BYTES_MAX = 10 };
+
+/*
+ * Reads an unsigned LEB128 number of at most bytes_max bytes. Result: their number and *value; 0 when it is cut; -EMSGSIZE when it is
+ * longer; -ERANGE above 2^53 - 1.
+ */
+MR_API int32_t mr_varint_decode(const uint8_t *data, int32_t length, int32_t bytes_max, double *value);
+
+/* Writes a whole number of 0 to 2^53 - 1 to out, which has room for MR_VARINT_BYTES_MAX. Result: the bytes written. */
+MR_API int32_t mr_varint_encode(double value, uint8_t *out);
+
 /* Two lower-case digits for each byte. */
 MR_API void mr_hex_encode(const uint8_t *data, int32_t length, uint8_t *out);
 

@@ -13,13 +13,13 @@ struct mr_deflate {
   int ended; /* 1, or the error that ended it */
 };
 
-enum { WINDOW_BITS = 15, MEMORY_LEVEL = 8 };
+enum { MEMORY_LEVEL = 8 };
 
-mr_deflate *mr_deflate_create(int inflate, int format, int level) {
+mr_deflate *mr_deflate_create(int inflate, int format, int level, int window_bits) {
   mr_deflate *made = calloc(1, sizeof *made);
   if (!made)
     return NULL;
-  int bits = format == MR_DEFLATE_RAW ? -WINDOW_BITS : format == MR_DEFLATE_GZIP ? WINDOW_BITS + 16 : WINDOW_BITS;
+  int bits = format == MR_DEFLATE_RAW ? -window_bits : format == MR_DEFLATE_GZIP ? window_bits + 16 : window_bits;
   made->inflate = inflate;
   int result = inflate ? inflateInit2(&made->stream, bits)
                        : deflateInit2(&made->stream, level, Z_DEFLATED, bits, MEMORY_LEVEL, Z_DEFAULT_STRATEGY);
@@ -28,6 +28,14 @@ mr_deflate *mr_deflate_create(int inflate, int format, int level) {
     return NULL;
   }
   return made;
+}
+
+void mr_deflate_reset(mr_deflate *stream) {
+  stream->ended = 0;
+  if (stream->inflate)
+    inflateReset(&stream->stream);
+  else
+    deflateReset(&stream->stream);
 }
 
 void mr_deflate_destroy(mr_deflate *stream) {
@@ -42,7 +50,7 @@ void mr_deflate_destroy(mr_deflate *stream) {
 
 int mr_deflate_run(mr_deflate *stream, const uint8_t *in, int32_t in_length, uint8_t *out, int32_t out_length,
                    int flush, mr_deflate_step *step) {
-  static const int flushes[] = {Z_NO_FLUSH, Z_SYNC_FLUSH, Z_FINISH};
+  static const int flushes[] = {Z_NO_FLUSH, Z_SYNC_FLUSH, Z_FULL_FLUSH, Z_FINISH};
   *step = (mr_deflate_step){0};
   if (stream->ended)
     return stream->ended;

@@ -3,19 +3,23 @@
  */
 #include "moonring.h"
 
-#include <stdlib.h>
+#include <limits.h>
 #include <string.h>
 
 int mr_abi(void) {
   return MR_ABI;
 }
 
+static int positive(int error) {
+  return error < 0 && error > INT_MIN ? -error : error;
+}
+
 const char *mr_error_name(int error) {
-  const char *name = strerrorname_np(abs(error));
+  const char *name = strerrorname_np(positive(error));
   return name ? name : "EUNKNOWN";
 }
 
 const char *mr_error_text(int error) {
-  const char *text = strerrordesc_np(abs(error));
+  const char *text = strerrordesc_np(positive(error));
   return text ? text : "unknown error";
 }

@@ -12,6 +12,10 @@ enum { GATHER_FIRST_BYTES = 1024 }; /* smallest block that pieces of a message a
 static int nothing_there(mr_connection *connection) {
   if (connection->receive_error)
     return connection->receive_error;
+  if (connection->write_only)
+    return -EBADF;
+  if (connection->fast_open && connection->receive_paused && !connection->output.first)
+    return -ENOTCONN;
   /* A reset is reported once; when a send has got it, the receive sees an ordinary end. */
   if (connection->end_of_stream)
     return connection->send_error == -ECONNRESET ? -ECONNRESET : 0;
@@ -23,7 +27,7 @@ static int nothing_there(mr_connection *connection) {
 
 static void taken(mr_loop *loop, mr_connection *connection, uint64_t bytes) {
   connection->input.bytes -= bytes;
-  if (connection->receive_paused && connection->input.bytes <= INPUT_LOW) {
+  if (connection->receive_paused && connection->input.bytes <= connection->read_low) {
     connection->receive_paused = 0;
     mr_receive_arm(loop, connection);
   }

@@ -8,12 +8,10 @@
 #include "loop_internal.h"
 
 #include <errno.h>
-#include <netinet/tcp.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { DEFAULT_BACKLOG = 4096 };
 static const int64_t retry_delay_ns = 100000000;
 
 mr_listener *mr_listener_at(mr_loop *loop, int32_t slot) {
@@ -38,42 +36,22 @@ static int slots_add(mr_loop *loop) {
   return 0;
 }
 
-/* A bound, listening socket, or negative errno. */
-static int socket_open(const mr_address *address, int backlog, uint32_t flags) {
-  struct sockaddr_in6 name;
-  socklen_t length = mr_address_to_socket(address, &name);
-  if (!length)
-    return -EAFNOSUPPORT;
-  int fd = socket(address->family, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  if (fd < 0)
-    return -errno;
-  const int on = 1, ipv6_only = (flags & MR_LISTEN_IPV6_ONLY) != 0;
-  setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-  setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-  if ((flags & MR_LISTEN_REUSE_PORT) && setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof on))
-    goto fail;
-  if (address->family == AF_INET6 && setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &ipv6_only, sizeof ipv6_only))
-    goto fail;
-  if (bind(fd, (struct sockaddr *)&name, length) || listen(fd, backlog > 0 ? backlog : DEFAULT_BACKLOG))
-    goto fail;
-  return fd;
-fail:;
-  int error = -errno;
-  close(fd);
-  return error;
-}
-
-int mr_listener_open(mr_loop *loop, const mr_address *address, int backlog, uint32_t flags) {
+int mr_listener_open(mr_loop *loop, const mr_address *address, const mr_listen *how) {
   int error = loop->free_listeners ? 0 : slots_add(loop);
   if (error)
     return error;
-  int fd = socket_open(address, backlog, flags);
+  mr_bound_file *file;
+  int fd = mr_bound_open(address, how, &file);
   if (fd < 0)
     return fd;
   mr_listener *listener = loop->free_listeners;
   loop->free_listeners = listener->next_free;
-  *listener =
-      (mr_listener){.slot = listener->slot, .generation = listener->generation + 1, .fd = fd, .retry_timer = -1};
+  *listener = (mr_listener){.slot = listener->slot,
+                            .generation = listener->generation + 1,
+                            .fd = fd,
+                            .file = file,
+                            .takes_descriptors = how && (how->flags & MR_LISTEN_TAKE_DESCRIPTORS),
+                            .retry_timer = -1};
   loop->statistics.listeners++;
   mr_listener_accept(loop, listener);
   return listener->slot;
@@ -142,26 +120,28 @@ void mr_listener_complete(mr_loop *loop, mr_listener *listener, const mr_complet
   }
   int result = done->result;
   if (result >= 0) {
-    result = mr_connection_accepted(loop, result);
+    result = mr_connection_accepted(loop, result, listener->takes_descriptors);
     if (result >= 0)
       mr_event_push(loop, MR_EVENT_ACCEPTED, listener->slot, result);
   }
   if (more)
     return;
-  if (is_shortage(result))
+  if (is_shortage(result)) {
+    mr_event_push(loop, MR_EVENT_SHORTAGE, listener->slot, result);
     retry_later(loop, listener);
-  else if (result >= 0 || is_of_one_connection(result))
+  } else if (result >= 0 || is_of_one_connection(result)) {
     mr_listener_accept(loop, listener);
-  else
+  } else {
     mr_event_push(loop, MR_EVENT_ACCEPTED, listener->slot, result);
+  }
 }
 
 int mr_listener_address(mr_loop *loop, int slot, mr_address *out) {
-  struct sockaddr_in6 name;
+  mr_socket_name name;
   socklen_t length = sizeof name;
-  if (getsockname(mr_listener_at(loop, slot)->fd, (struct sockaddr *)&name, &length))
+  if (getsockname(mr_listener_at(loop, slot)->fd, &name.any, &length))
     return -errno;
-  return mr_address_from_socket((struct sockaddr *)&name, out);
+  return mr_address_from_socket(&name, length, out);
 }
 
 void mr_listener_close(mr_loop *loop, int slot) {
@@ -181,6 +161,7 @@ void mr_listener_close(mr_loop *loop, int slot) {
     mr_timers_stop(loop, listener->retry_timer);
   if (listener->owed)
     mr_uring_cancel_quietly(loop->ring, user_data_make(OPERATION_ACCEPT, listener->generation, slot), 0);
+  mr_bound_file_remove(&listener->file);
   if (mr_uring_close_quietly(loop->ring, listener->fd, 0))
     close(listener->fd);
   listener->fd = -1;

@@ -54,7 +54,7 @@ int mr_loop_create(const mr_loop_options *options, mr_loop **out) {
     loop->options.submission_entries = DEFAULT_SUBMISSIONS;
   if (!loop->options.completion_entries)
     loop->options.completion_entries = DEFAULT_COMPLETIONS;
-  loop->signal_fd = -1;
+  loop->wake_fd = -1;
   loop->timers.free = -1;
   clock_read(loop);
   loop->messages = calloc(MESSAGES_MAX, sizeof *loop->messages);
@@ -77,6 +77,23 @@ int mr_loop_create(const mr_loop_options *options, mr_loop **out) {
 
 void mr_loop_explain(int error, char *text, size_t size) {
   mr_uring_explain(error, text, size);
+}
+
+void mr_loop_features_get(mr_loop *loop, mr_loop_features *out) {
+  mr_uring_traits traits;
+  mr_uring_traits_get(loop->ring, &traits);
+  int incremental = !loop->options.receive_plain && mr_uring_incremental();
+  *out = (mr_loop_features){
+      .submission_entries = traits.submissions,
+      .completion_entries = traits.completions,
+      .deferred = traits.deferred,
+      .cooperative = traits.cooperative,
+      .direct_submissions = traits.direct_submissions,
+      .registered = traits.registered,
+      .incremental = incremental,
+      .multishot_reads = loop->options.receive_plain < 2 && mr_uring_multishot_reads(incremental),
+      .last_operation = traits.last_operation,
+  };
 }
 
 void mr_event_push(mr_loop *loop, mr_event_kind kind, int32_t slot, int32_t result) {
@@ -115,8 +132,32 @@ static void complete(mr_loop *loop, const mr_completion *done) {
     if ((connection = connection_of(loop, done)))
       mr_connection_connected(loop, connection, done->result);
     break;
-  case OPERATION_SIGNAL:
-    mr_signal_complete(loop);
+  case OPERATION_WAKE:
+    mr_wake_complete(loop);
+    break;
+  case OPERATION_CALL:
+    if (generation_matches(done->user_data, mr_call_at(loop, slot)->generation))
+      mr_call_complete(loop, mr_call_at(loop, slot), done->result);
+    else
+      loop->statistics.stale++;
+    break;
+  case OPERATION_PROCESS:
+    mr_process_complete(loop, slot, done);
+    break;
+  case OPERATION_STANDARD:
+    mr_standard_complete(loop, slot);
+    break;
+  case OPERATION_DATAGRAM_RECEIVE:
+    mr_datagram_receive_complete(loop, done);
+    break;
+  case OPERATION_DATAGRAM_SEND:
+    mr_datagram_send_complete(loop, done);
+    break;
+  case OPERATION_DATAGRAM_ROOM:
+    mr_datagram_room_complete(loop, done);
+    break;
+  case OPERATION_RESOLVER:
+    mr_resolver_complete(loop, done);
     break;
   }
 }
@@ -134,23 +175,37 @@ static void completions_take(mr_loop *loop, int all_submitted) {
     loop->statistics.completions += count;
     if (count < REAP_MAX && all_submitted) {
       mr_output_settle(loop);
+      mr_datagrams_settle(loop);
       return;
     }
     if (count < REAP_MAX)
       break;
   }
-  loop->quick_awaited = loop->quick_first != NULL;
+  loop->quick_awaited = loop->quick_first || loop->datagrams.quick_first;
+}
+
+/* The watchdog's thread, and the loops of other threads, look at the same counters. */
+static void watch_count_turn(mr_watch *watch) {
+  double turns;
+  __atomic_load(&watch->turns, &turns, __ATOMIC_RELAXED);
+  turns++;
+  __atomic_store(&watch->turns, &turns, __ATOMIC_RELAXED);
 }
 
 /* Submits what is queued, waits up to wait_ns (negative: no bound) when want is set, and takes what has come. */
 static int step(mr_loop *loop, unsigned want, int64_t wait_ns) {
+  mr_wake_prepare(loop);
+  mr_calls_prepare(loop);
   mr_receive_prepare(loop);
+  mr_datagrams_prepare(loop);
+  mr_datagrams_send_waiting(loop);
   mr_output_prepare(loop);
   mr_watch *watch = mr_watch_state();
-  watch->turns++;
-  watch->waiting = 1;
-  int error = mr_uring_enter(loop->ring, loop->quick_awaited ? 0 : want, wait_ns);
-  watch->waiting = 0;
+  watch_count_turn(watch);
+  __atomic_store_n(&watch->waiting, 1, __ATOMIC_RELAXED);
+  int at_once = loop->quick_awaited || loop->calls.more_done || mr_datagrams_awaited(loop);
+  int error = mr_uring_enter(loop->ring, at_once ? 0 : want, wait_ns);
+  __atomic_store_n(&watch->waiting, 0, __ATOMIC_RELAXED);
   if (error)
     return error;
   /* Asked before completions are taken, which may prepare new operations. */
@@ -158,13 +213,15 @@ static int step(mr_loop *loop, unsigned want, int64_t wait_ns) {
   loop->statistics.enters++;
   clock_read(loop);
   completions_take(loop, all_submitted);
+  mr_calls_collect(loop);
   return 0;
 }
 
 /* Whether nothing can ever happen: no operation is owed but that which waits for signals, and none will be prepared. */
 static int is_deserted(const mr_loop *loop) {
-  return loop->statistics.operations == (uint64_t)(loop->signal_fd >= 0) && !loop->timers.count && !loop->dirty_first &&
-         !loop->quick_first && !loop->receive.parked_first && !loop->flushing;
+  return loop->statistics.operations == (uint64_t)loop->wake_armed && !loop->signals_awaited && !loop->timers.count &&
+         !loop->dirty_first && !loop->quick_first && !loop->receive.parked_first && !loop->datagrams.parked &&
+         !loop->datagrams.ready && !loop->flushing && !loop->calls.waiting_first;
 }
 
 static int64_t earlier(int64_t left, int64_t right) {
@@ -189,7 +246,7 @@ static void memory_news(mr_loop *loop) {
 /* How long the loop may sleep for its memory's sake. */
 static int64_t memory_wait(mr_loop *loop) {
   int64_t wait = mr_memory_tick(loop->memory, loop->now);
-  return mr_receive_starving(loop) ? earlier(wait, STARVING_RETRY_NS) : wait;
+  return mr_receive_starving(loop) || mr_datagrams_starving(loop) ? earlier(wait, STARVING_RETRY_NS) : wait;
 }
 
 int mr_loop_turn(mr_loop *loop, double timeout) {
@@ -198,6 +255,10 @@ int mr_loop_turn(mr_loop *loop, double timeout) {
   mr_timers_recycle(loop);
   loop->event_count = 0;
   mr_connections_recycle(loop);
+  mr_processes_recycle(loop);
+  mr_calls_recycle(loop);
+  mr_datagrams_recycle(loop);
+  mr_resolvers_recycle(loop);
   int64_t wait_ns = timeout < 0 || timeout > 1e9 ? -1 : (int64_t)(timeout * 1e9);
   if (wait_ns > 0 || loop->timers.count)
     clock_read(loop);
@@ -251,6 +312,7 @@ void mr_loop_statistics_get(const mr_loop *loop, mr_loop_statistics *out) {
   *out = loop->statistics;
   out->timers = (uint64_t)loop->timers.count;
   out->receive_ring_bytes = (uint64_t)(loop->receive.count - loop->receive.missing) * loop->receive.bytes;
+  out->receive_ring_bytes += mr_datagram_rings_bytes(loop);
   mr_memory_statistics_get(loop->memory, &out->memory);
 }
 
@@ -267,6 +329,11 @@ int mr_loop_destroy(mr_loop *loop, double timeout) {
   return mr_loop_finish(loop, timeout, &iovecs_held);
 }
 
+/* Lets what is in flight go on, until something has come or the moment has. */
+static int step_until(mr_loop *loop, int64_t until) {
+  return step(loop, 1, until - loop->now);
+}
+
 int mr_loop_finish(mr_loop *loop, double timeout, int64_t *iovecs_held) {
   *iovecs_held = 0;
   mr_trace_place(NULL);
@@ -274,29 +341,40 @@ int mr_loop_finish(mr_loop *loop, double timeout, int64_t *iovecs_held) {
   loop->ending = 1;
   loop->event_count = 0; /* nobody will look at them */
   mr_listeners_destroy(loop);
+  mr_datagrams_close(loop);
+  mr_resolvers_close(loop);
   mr_connections_destroy(loop, 0);
+  mr_calls_abandon_all(loop);
   clock_read(loop);
   int64_t end = loop->now + (int64_t)(timeout * 1e9);
-  while (loop->flushing && loop->now < end && step(loop, 1, end - loop->now) == 0)
+  while ((loop->flushing || loop->calls.let_go) && loop->now < end && step_until(loop, end) == 0)
     ;
   mr_connections_destroy(loop, 1);
+  mr_processes_end(loop, (int64_t)(timeout * 1e9), step_until);
+  mr_processes_close(loop);
   mr_uring_cancel_all(loop->ring, 0);
   end = loop->now + (int64_t)(timeout * 1e9);
-  while (loop->statistics.operations && loop->now < end && step(loop, 1, end - loop->now) == 0)
+  while (loop->statistics.operations && loop->now < end && step_until(loop, end) == 0)
     ;
   int owed = (int)loop->statistics.operations;
   mr_connections_recycle(loop);
   mr_signals_destroy(loop);
+  mr_wake_close(loop);
+  mr_uring_enter(loop->ring, 0, 0); /* descriptors whose closing nobody waits for */
   if (owed)
     return owed; /* the kernel may still write to our memory: better lost than reused */
   mr_receive_ring_close(loop);
+  mr_datagrams_destroy(loop);
+  mr_resolvers_destroy(loop);
   mr_uring_close(loop->ring);
   for (int32_t i = 0; i < loop->connection_slots / SLOTS_PER_BLOCK; i++)
     free(loop->connections[i]);
   for (int32_t i = 0; i < loop->listener_slots / SLOTS_PER_BLOCK; i++)
     free(loop->listeners[i]);
+  mr_calls_destroy(loop);
   free_blocks(loop->piece_blocks);
   mr_timers_destroy(loop);
+  mr_processes_destroy(loop);
   *iovecs_held = mr_memory_destroy(loop->memory);
   free(loop->messages);
   free(loop);

@@ -8,10 +8,12 @@
 #include <lua.h>
 #include <luajit.h>
 #include <lualib.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "modules.h"
+#include "moonring.h"
 
 /* package.preload's loader for all embedded modules; the upvalue tells which. */
 static int load_module(lua_State *L) {
@@ -37,6 +39,60 @@ static int load_caller(lua_State *L) {
   return 1;
 }
 
+/*
+ * The watchdog's view into code that doesn't return. Its thread sends this one a signal, the handler sets a hook, which is what
+ * LuaJIT's own executable does for SIGINT and all that is allowed there, and the hook calls the Lua function that reports, in the
+ * coroutine that runs, at the next instruction that is interpreted. Compiled code has that when it leaves its trace.
+ */
+enum { WATCH_SIGNAL = SIGURG }; /* ignored by default, so a late one does no harm */
+
+static const char watch_report; /* its address is the key of the function in the registry */
+static lua_State *watched;
+static struct {
+  lua_Hook function;
+  int mask, count;
+} former_hook; /* the script's own, put back afterwards */
+
+static void hog_found(lua_State *L, lua_Debug *frame) {
+  (void)frame;
+  lua_sethook(L, former_hook.function, former_hook.mask, former_hook.count);
+  lua_pushlightuserdata(L, (void *)&watch_report);
+  lua_rawget(L, LUA_REGISTRYINDEX);
+  if (lua_pcall(L, 0, 0, 0))
+    lua_pop(L, 1); /* a report that fails is none of the hog's business */
+}
+
+static void interrupt(int signal_number) {
+  (void)signal_number;
+  if (!watched)
+    return;
+  lua_Hook hook = lua_gethook(watched);
+  if (hook != hog_found) {
+    former_hook.function = hook;
+    former_hook.mask = lua_gethookmask(watched);
+    former_hook.count = lua_gethookcount(watched);
+  }
+  lua_sethook(watched, hog_found, LUA_MASKCALL | LUA_MASKRET | LUA_MASKCOUNT, 1);
+}
+
+/* interrupt(report): has report() called inside of what the watchdog finds to hold the loop, see inspect.lua. */
+static int watch_interrupt(lua_State *L) {
+  luaL_checktype(L, 1, LUA_TFUNCTION);
+  lua_pushlightuserdata(L, (void *)&watch_report);
+  lua_pushvalue(L, 1);
+  lua_rawset(L, LUA_REGISTRYINDEX);
+  struct sigaction action = {.sa_handler = interrupt, .sa_flags = SA_RESTART};
+  sigemptyset(&action.sa_mask);
+  if (!sigaction(WATCH_SIGNAL, &action, NULL))
+    mr_watch_interrupt(WATCH_SIGNAL);
+  return 0;
+}
+
+static int load_interrupt(lua_State *L) {
+  lua_pushcfunction(L, watch_interrupt);
+  return 1;
+}
+
 static void register_modules(lua_State *L) {
   lua_getglobal(L, "package");
   lua_getfield(L, -1, "preload");
@@ -47,6 +103,8 @@ static void register_modules(lua_State *L) {
   }
   lua_pushcfunction(L, load_caller);
   lua_setfield(L, -2, "moonring.caller");
+  lua_pushcfunction(L, load_interrupt);
+  lua_setfield(L, -2, "moonring.interrupt");
   lua_pop(L, 2);
 }
 
@@ -76,16 +134,21 @@ static int run(lua_State *L) {
 }
 
 int main(int argc, char **argv) {
+  mr_standard_secure(); /* before anything is opened */
+  mr_signal_survive_pipe();
   lua_State *L = luaL_newstate();
   if (!L) {
     fputs("moonring: no memory for a Lua state\n", stderr);
     return EXIT_FAILURE;
   }
+  watched = L;
   invocation call = {argc, argv, EXIT_FAILURE};
   if (lua_cpcall(L, run, &call)) {
     const char *message = lua_tostring(L, -1);
     fprintf(stderr, "moonring: %s\n", message ? message : "(error object)");
   }
+  mr_watch_start(0);
+  watched = NULL; /* a signal may still be on its way */
   lua_close(L);
   return call.status;
 }

@@ -108,15 +108,14 @@ static void mark_dirty(mr_loop *loop, mr_connection *connection) {
   loop->dirty_last = connection;
 }
 
-/* The gathered form; the message must stay where it is until it is submitted. */
-static int send_gathered(mr_loop *loop, mr_connection *connection, int quick, uint64_t user_data) {
+mr_message *mr_output_gather(mr_loop *loop, mr_connection *connection) {
   if (loop->message_count == MESSAGES_MAX) {
     int error = mr_uring_enter(loop->ring, 0, 0);
     if (error || mr_uring_pending(loop->ring))
-      return -EAGAIN;
+      return NULL;
     loop->message_count = 0;
   }
-  mr_message *message = &loop->messages[loop->message_count];
+  mr_message *message = &loop->messages[loop->message_count++];
   size_t count = 0;
   connection->sending_bytes = 0;
   for (mr_piece *piece = connection->output.first; piece && count < SEND_IOVECS_MAX; piece = piece->next) {
@@ -124,10 +123,12 @@ static int send_gathered(mr_loop *loop, mr_connection *connection, int quick, ui
     connection->sending_bytes += piece->iovec.length;
   }
   message->header = (struct msghdr){.msg_iov = message->parts, .msg_iovlen = count};
-  int error = mr_uring_send_message(loop->ring, connection->fd, &message->header, quick, user_data);
-  if (!error)
-    loop->message_count++;
-  return error;
+  return message;
+}
+
+static int send_gathered(mr_loop *loop, mr_connection *connection, int quick, uint64_t user_data) {
+  mr_message *message = mr_output_gather(loop, connection);
+  return message ? mr_uring_send_message(loop->ring, connection->fd, &message->header, quick, user_data) : -EAGAIN;
 }
 
 static int send_single(mr_loop *loop, mr_connection *connection, int quick, uint64_t user_data) {
@@ -138,9 +139,11 @@ static int send_single(mr_loop *loop, mr_connection *connection, int quick, uint
 
 static int send_start(mr_loop *loop, mr_connection *connection) {
   uint64_t user_data = user_data_make(OPERATION_SEND, connection->generation, connection->slot);
-  int quick = !connection->send_refused;
-  int error = connection->output.first->next ? send_gathered(loop, connection, quick, user_data)
-                                             : send_single(loop, connection, quick, user_data);
+  int by_stream = connection->stream && mr_stream_sends(connection->stream);
+  int quick = !connection->send_refused && !by_stream;
+  int error = by_stream                        ? mr_stream_send(loop, connection, user_data)
+              : connection->output.first->next ? send_gathered(loop, connection, quick, user_data)
+                                               : send_single(loop, connection, quick, user_data);
   if (error)
     return error;
   connection->sending = 1;
@@ -179,33 +182,45 @@ static void output_fail(mr_loop *loop, mr_connection *connection, int error) {
   mr_queue_clear(loop, &connection->output);
 }
 
-static void shutdown_when_sent(mr_connection *connection) {
+static void shutdown_when_sent(mr_loop *loop, mr_connection *connection) {
   if (!connection->shutdown_wanted || connection->shut_down || connection->output.first)
     return;
   /* Directly: IORING_OP_SHUTDOWN always takes a worker thread, and the call does not block. */
   connection->shut_down = 1;
-  shutdown(connection->fd, SHUT_WR);
+  if (connection->stream && connection->stream->is_file)
+    mr_stream_shutdown(loop, connection);
+  else
+    shutdown(connection->fd, SHUT_WR);
 }
 
 void mr_output_settle(mr_loop *loop) {
   mr_connection *connection = loop->quick_first;
   loop->quick_first = NULL;
-  loop->quick_awaited = 0;
   while (connection) {
     mr_connection *next = connection->next_quick;
-    if (connection->quick)
+    if (connection->quick && loop->event_count < EVENTS_MAX) {
       mr_output_complete(loop, connection, (int64_t)connection->sending_bytes);
+    } else if (connection->quick) { /* no room for the event that it may cause: with the next turn */
+      connection->next_quick = loop->quick_first;
+      loop->quick_first = connection;
+    }
     connection = next;
   }
+  loop->quick_awaited = loop->quick_first != NULL;
 }
 
 void mr_output_complete(mr_loop *loop, mr_connection *connection, int64_t result) {
+  if (connection->stream)
+    result = mr_stream_sent(connection, result);
   connection->send_refused = connection->quick && result != (int64_t)connection->sending_bytes;
   connection->sending = connection->quick = 0;
   connection->owed--;
   loop->statistics.operations--;
   if (result >= 0) {
+    if (connection->fast_open)
+      mr_connection_opened(loop, connection);
     loop->statistics.bytes_sent += (uint64_t)result;
+    connection->sent += (uint64_t)result;
     queue_consume(loop, &connection->output, (uint64_t)result);
   } else if (result != -EINTR && result != -EAGAIN) {
     output_fail(loop, connection, result);
@@ -213,7 +228,7 @@ void mr_output_complete(mr_loop *loop, mr_connection *connection, int64_t result
   if (connection->state == CONNECTION_OPEN || connection->state == CONNECTION_FLUSHING) {
     if (connection->output.first)
       mark_dirty(loop, connection);
-    shutdown_when_sent(connection);
+    shutdown_when_sent(loop, connection);
     if (connection->write_wanted && (connection->send_error || connection->output.bytes <= connection->write_mark)) {
       connection->write_wanted = 0;
       mr_event_push(loop, MR_EVENT_WRITABLE, connection->slot, 0);
@@ -228,6 +243,8 @@ void mr_output_complete(mr_loop *loop, mr_connection *connection, int64_t result
 static int write_check(const mr_connection *connection) {
   if (connection->send_error)
     return connection->send_error;
+  if (connection->read_only)
+    return -EBADF;
   return connection->state == CONNECTION_OPEN && !connection->shutdown_wanted ? 0 : -EPIPE;
 }
 
@@ -347,7 +364,9 @@ int mr_connection_shutdown(mr_loop *loop, int slot) {
   mr_connection *connection = mr_connection_at(loop, slot);
   if (connection->send_error)
     return connection->send_error;
+  if (connection->stream && connection->stream->is_file && !connection->write_only)
+    return connection->read_only ? -EBADF : -EOPNOTSUPP;
   connection->shutdown_wanted = 1;
-  shutdown_when_sent(connection);
+  shutdown_when_sent(loop, connection);
   return 0;
 }

@@ -1,5 +1,5 @@
 /*
- * pool.c - leases, their records and the memory that a pool keeps.
+ * pool.c - leases, their records, the memory that a pool keeps, and the lists that scopes hold.
  *
  * Idle records lie in buckets by size: one for the pool's own size, the others for powers of two. A pool lives until it has been
  * destroyed and its last lease has been released.
@@ -199,11 +199,28 @@ int mr_pool_make(mr_pool *pool, mr_memory *memory, uint32_t size, uint32_t align
   return 0;
 }
 
-void mr_lease_release(mr_lease *lease) {
-  mr_record *record = record_of(lease);
+static void hold(mr_holder *holder, mr_record *record) {
+  record->holder = holder;
+  record->newer = NULL;
+  record->older = holder->newest;
+  if (record->older)
+    record->older->newer = record;
+  holder->newest = record;
+}
+
+static void let_go(mr_record *record) {
+  if (record->newer)
+    record->newer->older = record->older;
+  else
+    record->holder->newest = record->older;
+  if (record->older)
+    record->older->newer = record->newer;
+  record->holder = NULL;
+}
+
+/* Ends the term of a record that nobody holds. */
+static inline void release(mr_record *record) {
   mr_pool *pool = record->pool;
-  if (record->lease != lease || !pool)
-    return;
   pool->released++;
   int more_terms = next_term(record);
   mr_buffer *buffer = &record->buffer;
@@ -217,7 +234,14 @@ void mr_lease_release(mr_lease *lease) {
     pool->idle_bytes += record->spare_bytes;
     return;
   }
-  mr_buffer_release(buffer);
+  if ((buffer->flags_ & MR_BUFFER_OPEN) && !buffer->mapping_) { /* mr_buffer_release, in place */
+    mr_iovec_release(&buffer->memory_);
+    buffer->data_ = NULL;
+    buffer->position_ = buffer->limit_ = buffer->capacity_ = 0;
+    buffer->flags_ = 0;
+  } else {
+    mr_buffer_release(buffer);
+  }
   record->pool = NULL;
   if (more_terms && pool->destroyed) {
     record_to_store(record);
@@ -227,6 +251,70 @@ void mr_lease_release(mr_lease *lease) {
   }
   if (pool->destroyed && pool->acquired == pool->released)
     pool_free(pool);
+}
+
+void mr_lease_release(mr_lease *lease) {
+  mr_record *record = record_of(lease);
+  if (record->lease != lease || !record->pool)
+    return;
+  if (record->holder)
+    let_go(record);
+  release(record);
+}
+
+mr_holder *mr_holder_create(mr_pool *pool) {
+  mr_holder *holder = malloc(sizeof *holder);
+  if (holder)
+    *holder = (mr_holder){.pool = pool};
+  return holder;
+}
+
+void mr_holder_destroy(mr_holder *holder) {
+  mr_holder_release(holder);
+  free(holder);
+}
+
+mr_lease *mr_holder_allocate(mr_holder *holder, mr_memory *memory, uint32_t size) {
+  mr_pool *pool = holder->pool;
+  mr_record *record = pool->bare;
+  if (!record || size - 1 >= MR_SLAB_BYTES)
+    return NULL;
+  /* Straight into the record. Lua's collector is not told of these bytes: it could not free them. */
+  if (mr_iovec_alloc(memory, size, 0, 1, 0, &record->buffer.memory_) != 1)
+    return NULL;
+  pool->bare = record->next_free;
+  pool->made++;
+  record->pool = pool;
+  record->bucket = OWN_BUCKET;
+  record->spare = record->buffer.memory_.data;
+  record->spare_bytes = (int32_t)size;
+  hold(holder, record);
+  return lend(record, size);
+}
+
+void mr_holder_add(mr_holder *holder, mr_lease *lease) {
+  mr_record *record = record_of(lease);
+  if (record->lease == lease && record->pool && !record->holder)
+    hold(holder, record);
+}
+
+int mr_holder_remove(mr_holder *holder, mr_lease *lease) {
+  mr_record *record = record_of(lease);
+  if (record->lease != lease || record->holder != holder)
+    return 0;
+  let_go(record);
+  return 1;
+}
+
+void mr_holder_release(mr_holder *holder) {
+  mr_record *record = holder->newest;
+  holder->newest = NULL;
+  while (record) {
+    mr_record *older = record->older;
+    record->holder = NULL;
+    release(record);
+    record = older;
+  }
 }
 
 void mr_pool_statistics_get(const mr_pool *pool, mr_pool_statistics *out) {

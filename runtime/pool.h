@@ -7,11 +7,14 @@
  *
  * A lease is the record's address, in the low 48 bits, with the term in the bits around it that an aligned address leaves
  * free. A record whose terms are used up is retired. Records are never freed, so any lease may be asked at any time.
+ *
+ * A holder is what a scope has of this: the list of the leases that it releases together.
  */
 #ifndef MR_POOL_H
 #define MR_POOL_H
 
 typedef struct mr_pool mr_pool;
+typedef struct mr_holder mr_holder;
 typedef struct mr_lease mr_lease; /* never defined: a mr_lease * is not to be followed */
 
 typedef struct mr_record {
@@ -22,8 +25,14 @@ typedef struct mr_record {
   uint8_t *spare; /* while it is free: the memory it keeps, of */
   int32_t spare_bytes;
   int32_t bucket;
-  uint8_t unused[24];
+  mr_holder *holder; /* whose list it is in; NULL: nobody's */
+  struct mr_record *older, *newer;
 } mr_record;
+
+struct mr_holder {
+  mr_record *newest; /* NULL: it holds nothing */
+  mr_pool *pool;     /* where its memory is made */
+};
 
 typedef struct mr_pool_statistics {
   double acquired;   /* since the start */
@@ -48,6 +57,27 @@ MR_API int mr_pool_make(mr_pool *pool, mr_memory *memory, uint32_t size, uint32_
 
 /* Ends the lease; its memory goes back to the pool unless somebody else still refers to it. Does nothing when it has ended. */
 MR_API void mr_lease_release(mr_lease *lease);
+
+/* A list of leases whose memory the pool makes, which must outlive it. NULL when there is no memory. */
+MR_API mr_holder *mr_holder_create(mr_pool *pool);
+
+/* Releases all that it holds and frees it. Safe as a finalizer. */
+MR_API void mr_holder_destroy(mr_holder *holder);
+
+/*
+ * A buffer of `size` bytes out of new memory, held. NULL when that is not done here: no record is at hand, a size of 0 or above
+ * MR_SLAB_BYTES, no memory. mr_pool_make and mr_holder_add then do it or tell why not.
+ */
+MR_API mr_lease *mr_holder_allocate(mr_holder *holder, mr_memory *memory, uint32_t size);
+
+/* Holds a lease that nobody holds. */
+MR_API void mr_holder_add(mr_holder *holder, mr_lease *lease);
+
+/* Lets go of a lease, which stays good. Result: 1, or 0 when the holder does not hold it. */
+MR_API int mr_holder_remove(mr_holder *holder, mr_lease *lease);
+
+/* Releases all that it holds, the last held first. */
+MR_API void mr_holder_release(mr_holder *holder);
 
 MR_API void mr_pool_statistics_get(const mr_pool *pool, mr_pool_statistics *out);
 

@@ -14,7 +14,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
-enum { GROUP = 0, DEFAULT_INCREMENTAL_COUNT = 32, DEFAULT_PLAIN_COUNT = 512, DEFAULT_PLAIN_BYTES = 4096 };
+enum { DEFAULT_INCREMENTAL_COUNT = 32, DEFAULT_PLAIN_COUNT = 512, DEFAULT_PLAIN_BYTES = 4096 };
 
 /* Puts fresh memory into the ring in place of what was used up. */
 static void entry_fill(mr_loop *loop, uint32_t index) {
@@ -45,7 +45,7 @@ int mr_receive_ring_open(mr_loop *loop) {
   receive->entries = calloc(receive->count, sizeof *receive->entries);
   if (!receive->entries)
     return -ENOMEM;
-  int error = mr_uring_buffers_open(loop->ring, GROUP, receive->count, receive->incremental, &receive->buffers);
+  int error = mr_uring_buffers_open(loop->ring, RECEIVE_GROUP, receive->count, receive->incremental, &receive->buffers);
   if (error) {
     free(receive->entries);
     receive->entries = NULL;
@@ -92,6 +92,7 @@ void mr_receive_prepare(mr_loop *loop) {
     return;
   mr_connection *connection = receive->parked_first;
   receive->parked_first = receive->parked_last = NULL;
+  receive->starved = 0;
   while (connection) {
     mr_connection *next = connection->next_parked;
     connection->receive_parked = 0;
@@ -102,7 +103,7 @@ void mr_receive_prepare(mr_loop *loop) {
 }
 
 int mr_receive_starving(const mr_loop *loop) {
-  return loop->receive.missing && loop->receive.parked_first;
+  return (loop->receive.missing || loop->receive.starved) && loop->receive.parked_first;
 }
 
 static void park(mr_loop *loop, mr_connection *connection) {
@@ -119,10 +120,12 @@ static void park(mr_loop *loop, mr_connection *connection) {
 
 void mr_receive_arm(mr_loop *loop, mr_connection *connection) {
   if (connection->state != CONNECTION_OPEN || connection->receive_armed || connection->receive_paused ||
-      connection->receive_parked || connection->end_of_stream || connection->receive_error)
+      connection->receive_parked || connection->end_of_stream || connection->receive_error || connection->write_only)
     return;
   uint64_t user_data = user_data_make(OPERATION_RECEIVE, connection->generation, connection->slot);
-  if (mr_uring_receive(loop->ring, connection->fd, GROUP, user_data)) {
+  int error = connection->stream ? mr_stream_receive(loop, connection, user_data)
+                                 : mr_uring_receive(loop->ring, connection->fd, RECEIVE_GROUP, user_data);
+  if (error) {
     park(loop, connection); /* no room in the submission queue: with the next turn */
     return;
   }
@@ -151,11 +154,12 @@ static void deliver(mr_loop *loop, mr_connection *connection, mr_iovec *slice) {
     mr_iovec_release(slice);
     return;
   }
+  connection->received += slice->length;
   if (mr_queue_append(loop, &connection->input, slice)) {
     connection->receive_error = -ENOMEM;
     return;
   }
-  if (connection->input.bytes >= INPUT_HIGH && !connection->receive_paused) {
+  if (connection->input.bytes >= connection->read_high && !connection->receive_paused) {
     connection->receive_paused = 1;
     if (connection->receive_armed)
       mr_uring_cancel_quietly(loop->ring, user_data_make(OPERATION_RECEIVE, connection->generation, connection->slot),
@@ -175,17 +179,22 @@ void mr_receive_complete(mr_loop *loop, mr_connection *connection, const mr_comp
     connection->owed--;
     loop->statistics.operations--;
   }
+  int32_t result = done->result;
+  if (connection->stream)
+    result = mr_stream_received(loop, connection, result, &slice);
   if (slice.reference) {
     deliver(loop, connection, &slice);
-  } else if (done->result > 0) {
+  } else if (result > 0) {
     connection->receive_error = -ENOMEM; /* no record for the slice: bytes are lost, so the stream is over */
-  } else if (done->result == 0) {
+  } else if (result == 0) {
     connection->end_of_stream = 1;
-  } else if (done->result == -ENOBUFS) {
+  } else if (result == -ENOTCONN && connection->fast_open) {
+    connection->receive_paused = 1; /* there is nobody yet: the first send goes with the SYN */
+  } else if (result == -ENOBUFS) {
     loop->statistics.receive_refusals++;
     park(loop, connection);
-  } else if (done->result < 0 && done->result != -ECANCELED && done->result != -EINTR && done->result != -EAGAIN) {
-    connection->receive_error = done->result;
+  } else if (result != -ECANCELED && result != -EINTR && result != -EAGAIN) {
+    connection->receive_error = result;
   }
   if (connection->read_wanted && (connection->input.first || connection->end_of_stream || connection->receive_error)) {
     connection->read_wanted = 0;

@@ -173,6 +173,15 @@ void mr_timers_expire(mr_loop *loop) {
       mr_listener_at(loop, timer.target)->retry_timer = -1;
       mr_listener_accept(loop, mr_listener_at(loop, timer.target));
       break;
+    case TIMER_PROCESS:
+      mr_process_expired(loop, timer.target);
+      break;
+    case TIMER_DATAGRAM:
+      mr_datagram_room(loop, timer.target);
+      break;
+    case TIMER_RESOLVER:
+      mr_resolver_expired(loop, timer.target);
+      break;
     case TIMER_FREE:
     case TIMER_LUA:
     case TIMER_FIRED:

@@ -3,7 +3,7 @@
  *
  * A block stands for an allocation, a note for one generation of a reference record: who made it and who ended it. Notes of
  * the past hang behind the record's present one, a bounded number in all, so that a stale iovec, which knows its record
- * and generation, finds who released or moved what it once held, also after the memory was handed out again.
+ * and generation, finds who released or moved what it once held, also after the memory was handed out again. trace_report.c tells.
  *
  * A block whose last reference has gone is filled with a pattern and kept by its memory's quarantine, which holds the chunk; what
  * changes the pattern has written after the release. The mode may be switched on and off at any time: what was allocated without
@@ -11,12 +11,10 @@
  *
  * One lock for everything: this mode is for finding faults, not for speed.
  */
-#include "memory.h"
+#include "trace_note.h"
 
 #include <stdlib.h>
 #include <string.h>
-
-#include "trace_site.h"
 
 enum {
   GUARD_BYTE = 0xfb,
@@ -25,39 +23,13 @@ enum {
   QUARANTINE_BYTES_MAX = 8388608,
 };
 
-struct mr_trace_block {
-  mr_trace_block *previous, *next; /* among the live ones, or in a quarantine */
-  mr_memory *memory;
-  mr_chunk *chunk;
-  uint8_t *data;
-  uint32_t length, guard;
-  uint32_t references;
-  int guard_reported;
-  mr_site made, ended;
-};
-
-typedef enum note_state { NOTE_LIVE, NOTE_RELEASED, NOTE_MOVED } note_state;
-
-struct mr_trace_note {
-  mr_trace_note *previous, *next; /* among the live ones, or those of the past, the oldest first */
-  mr_trace_note *older, *newer;   /* of the same record */
-  mr_reference *reference;
-  mr_trace_block *block; /* while live */
-  uint8_t *data;
-  uint32_t length, generation;
-  int32_t scope;
-  note_state state;
-  mr_site allocated, made, ended;
-};
-
 int mr_trace_on;
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static mr_trace_block *blocks;
-static mr_trace_note *live_notes;
+mr_trace_block *mr_trace_blocks;
+mr_trace_note *mr_trace_live_notes;
 static mr_trace_note *past_first, *past_last;
 static int past_count;
-static mr_site_groups forgotten;
 static _Thread_local int32_t current_scope __attribute__((tls_model("initial-exec")));
 
 void mr_trace_lock(void) {
@@ -93,17 +65,17 @@ void mr_trace_scope(int32_t scope) {
 
 static void block_link(mr_trace_block *block) {
   block->previous = NULL;
-  block->next = blocks;
-  if (blocks)
-    blocks->previous = block;
-  blocks = block;
+  block->next = mr_trace_blocks;
+  if (mr_trace_blocks)
+    mr_trace_blocks->previous = block;
+  mr_trace_blocks = block;
 }
 
 static void block_unlink(mr_trace_block *block) {
   if (block->previous)
     block->previous->next = block->next;
   else
-    blocks = block->next;
+    mr_trace_blocks = block->next;
   if (block->next)
     block->next->previous = block->previous;
 }
@@ -125,10 +97,10 @@ static void note_make(mr_reference *reference, uint32_t generation, mr_trace_blo
     note->older->newer = note;
   reference->note = note;
   reference->special |= REFERENCE_NOTED;
-  note->next = live_notes;
-  if (live_notes)
-    live_notes->previous = note;
-  live_notes = note;
+  note->next = mr_trace_live_notes;
+  if (mr_trace_live_notes)
+    mr_trace_live_notes->previous = note;
+  mr_trace_live_notes = note;
 }
 
 static void past_drop_oldest(void) {
@@ -147,7 +119,7 @@ static void note_end(mr_trace_note *note, note_state state, const char *what) {
   if (note->previous)
     note->previous->next = note->next;
   else
-    live_notes = note->next;
+    mr_trace_live_notes = note->next;
   if (note->next)
     note->next->previous = note->previous;
   note->state = state;
@@ -164,14 +136,14 @@ static void note_end(mr_trace_note *note, note_state state, const char *what) {
     past_drop_oldest();
 }
 
-static mr_trace_note *note_of(const mr_reference *reference, uint32_t generation) {
+mr_trace_note *mr_trace_note_of(const mr_reference *reference, uint32_t generation) {
   mr_trace_note *note = reference->note;
   while (note && note->generation != generation)
     note = note->older;
   return note;
 }
 
-static mr_trace_note *live_note(const mr_reference *reference) {
+mr_trace_note *mr_trace_live_note(const mr_reference *reference) {
   return reference->note && reference->note->state == NOTE_LIVE ? reference->note : NULL;
 }
 
@@ -185,7 +157,7 @@ static int64_t first_other(const uint8_t *bytes, uint32_t count, uint8_t value) 
   return -1;
 }
 
-static int guard_check(mr_trace_block *block, const mr_site *seen) {
+int mr_trace_guard_check(mr_trace_block *block, const mr_site *seen) {
   int64_t at = first_other(block->data + block->length, block->guard, GUARD_BYTE);
   if (at < 0 || block->guard_reported)
     return 0;
@@ -199,10 +171,10 @@ static int guard_check(mr_trace_block *block, const mr_site *seen) {
   return 1;
 }
 
-static int poison_check(mr_trace_block *block) {
+int mr_trace_poison_check(mr_trace_block *block) {
   int64_t at = first_other(block->data, block->length, POISON_BYTE);
   if (at < 0)
-    return guard_check(block, NULL);
+    return mr_trace_guard_check(block, NULL);
   mr_report_begin("write after release: byte %lld of an iovec of %u bytes at %p was changed", (long long)at,
                   block->length, (void *)block->data);
   mr_report_site("released", &block->ended);
@@ -220,7 +192,7 @@ static uint64_t quarantine_drop_oldest(mr_memory *memory) {
     quarantine->last = NULL;
   uint64_t bytes = block->length;
   quarantine->bytes -= bytes;
-  poison_check(block);
+  mr_trace_poison_check(block);
   mr_chunk_drop(memory, block->chunk);
   free(block);
   return bytes;
@@ -270,7 +242,7 @@ void mr_trace_allocated(mr_memory *memory, mr_chunk *chunk, mr_reference *refere
 
 void mr_trace_referenced(mr_reference *reference, mr_reference *source, const char *what) {
   mr_trace_lock();
-  mr_trace_note *note = live_note(source);
+  mr_trace_note *note = mr_trace_live_note(source);
   if (note) {
     note->block->references++;
     note_make(reference, reference->generation, note->block, what);
@@ -281,12 +253,12 @@ void mr_trace_referenced(mr_reference *reference, mr_reference *source, const ch
 int mr_trace_released(mr_memory *memory, mr_reference *reference, const char *what) {
   int kept = 0;
   mr_trace_lock();
-  mr_trace_note *note = live_note(reference);
+  mr_trace_note *note = mr_trace_live_note(reference);
   if (note) {
     mr_trace_block *block = note->block;
     note_end(note, NOTE_RELEASED, what);
     mr_site_here(&block->ended, what);
-    guard_check(block, &block->ended);
+    mr_trace_guard_check(block, &block->ended);
     if (--block->references == 0) {
       block_unlink(block);
       if (block->chunk->class != MR_CLASS_FOREIGN && !memory->orphaned) {
@@ -303,14 +275,14 @@ int mr_trace_released(mr_memory *memory, mr_reference *reference, const char *wh
 
 void mr_trace_moved(mr_reference *reference, uint32_t next) {
   mr_trace_lock();
-  mr_trace_note *note = live_note(reference);
+  mr_trace_note *note = mr_trace_live_note(reference);
   if (note) {
     mr_trace_block *block = note->block;
     int32_t scope = note->scope;
     mr_site made = note->made;
     note_end(note, NOTE_MOVED, "mr_iovec_move");
     note_make(reference, next, block, made.what);
-    if ((note = live_note(reference))) {
+    if ((note = mr_trace_live_note(reference))) {
       note->made = made;
       note->scope = scope;
     }
@@ -321,12 +293,12 @@ void mr_trace_moved(mr_reference *reference, uint32_t next) {
 uint32_t mr_trace_shrunk(mr_reference *reference, uint32_t length) {
   uint32_t guard = 0;
   mr_trace_lock();
-  mr_trace_note *note = live_note(reference);
+  mr_trace_note *note = mr_trace_live_note(reference);
   if (note) {
     mr_trace_block *block = note->block;
     mr_site here;
     mr_site_here(&here, "mr_iovec_commit");
-    guard_check(block, &here);
+    mr_trace_guard_check(block, &here);
     guard = block->guard;
     block->length = note->length = length;
     memset(block->data + length, GUARD_BYTE, guard);
@@ -337,7 +309,7 @@ uint32_t mr_trace_shrunk(mr_reference *reference, uint32_t length) {
 
 uint32_t mr_trace_guard_of(const mr_reference *reference) {
   mr_trace_lock();
-  const mr_trace_note *note = live_note(reference);
+  const mr_trace_note *note = mr_trace_live_note(reference);
   uint32_t guard = note ? note->block->guard : 0;
   mr_trace_unlock();
   return guard;
@@ -345,166 +317,8 @@ uint32_t mr_trace_guard_of(const mr_reference *reference) {
 
 int mr_trace_same(const mr_reference *left, const mr_reference *right) {
   mr_trace_lock();
-  const mr_trace_note *one = live_note(left), *other = live_note(right);
+  const mr_trace_note *one = mr_trace_live_note(left), *other = mr_trace_live_note(right);
   int same = one ? other && one->block == other->block : !other;
   mr_trace_unlock();
   return same;
-}
-
-/* Faults ----------------------------------------------------------------------------------------------------------- */
-
-static int is_release(const char *what) {
-  return !strcmp(what, "mr_iovec_release");
-}
-
-/* Who has the memory now that the note was once about. */
-static void report_new_owner(const mr_trace_note *note) {
-  for (const mr_trace_block *block = blocks; block; block = block->next)
-    if (block->data < note->data + note->length && note->data < block->data + block->length) {
-      mr_report_site("now held by", &block->made);
-      return;
-    }
-}
-
-static void report_past(const mr_iovec *iovec, const mr_trace_note *note, const char *what) {
-  const char *deed = is_release(what) ? "release" : "use";
-  const char *past = note->state == NOTE_MOVED ? "move" : "release";
-  if (iovec->data)
-    mr_report_begin("%s of a copied iovec after the %s of the original: %u bytes at %p", deed, past, note->length,
-                    (void *)note->data);
-  else if (note->state == NOTE_RELEASED && is_release(what))
-    mr_report_begin("double release: %u bytes at %p", note->length, (void *)note->data);
-  else
-    mr_report_begin("%s after %s: %u bytes at %p", deed, past, note->length, (void *)note->data);
-}
-
-void mr_trace_stale(const mr_iovec *iovec, const char *what) {
-  mr_site here;
-  mr_trace_lock();
-  mr_site_here(&here, what);
-  const mr_trace_note *note = note_of(iovec->reference, iovec->generation);
-  if (note && note->state != NOTE_LIVE) {
-    report_past(iovec, note, what);
-    mr_report_site("fault", &here);
-    mr_report_site(note->state == NOTE_MOVED ? "moved" : "released", &note->ended);
-    if (note->made.place != note->allocated.place || note->made.what != note->allocated.what)
-      mr_report_site("made", &note->made);
-    mr_report_site("allocated", &note->allocated);
-    if (note->state == NOTE_RELEASED)
-      report_new_owner(note);
-  } else {
-    mr_report_begin("%s of a stale iovec, made before the trace was on or very long ago",
-                    is_release(what) ? "release" : "use");
-    mr_report_site("fault", &here);
-  }
-  mr_report_end();
-  mr_trace_unlock();
-}
-
-int mr_trace_use(const mr_iovec *iovec, const char *what) {
-  if (!iovec->reference || mr_is_live(iovec))
-    return 0;
-  mr_trace_stale(iovec, what);
-  return 1;
-}
-
-void mr_trace_thread(const mr_iovec *iovec, const char *what) {
-  mr_site here;
-  mr_trace_lock();
-  mr_site_here(&here, what);
-  const mr_trace_note *note = note_of(iovec->reference, iovec->generation);
-  mr_report_begin("LOCAL iovec used on a thread that is not its own (allocate it with MR_IOVEC_SHARED)");
-  mr_report_site("fault", &here);
-  if (note)
-    mr_report_site("allocated", &note->allocated);
-  mr_report_end();
-  mr_trace_unlock();
-}
-
-void mr_trace_forgotten(const mr_iovec *iovec, const char *what) {
-  mr_trace_lock();
-  const mr_trace_note *note = note_of(iovec->reference, iovec->generation);
-  if (note && mr_groups_add(&forgotten, &note->allocated, note->length)) {
-    mr_report_begin("leak: an iovec of %u bytes was %s (the first from this place; totals follow at the end)",
-                    note->length, what);
-    mr_report_site("allocated", &note->allocated);
-    mr_report_end();
-  }
-  mr_trace_unlock();
-}
-
-void mr_trace_assign(const mr_iovec *iovec, int32_t scope) {
-  mr_trace_lock();
-  mr_trace_note *note = iovec->reference ? live_note(iovec->reference) : NULL;
-  if (note && note->generation == iovec->generation)
-    note->scope = scope;
-  mr_trace_unlock();
-}
-
-static uint64_t groups_total(const mr_site_groups *groups) {
-  uint64_t total = groups->more_count;
-  for (int i = 0; i < groups->count; i++)
-    total += groups->groups[i].count;
-  return total;
-}
-
-int mr_trace_scope_ended(int32_t scope, const char *what) {
-  if (!scope)
-    return 0;
-  static mr_site_groups groups; /* large; protected by the lock */
-  mr_trace_lock();
-  memset(&groups, 0, sizeof groups);
-  for (mr_trace_note *note = live_notes; note; note = note->next)
-    if (note->scope == scope) {
-      mr_groups_add(&groups, &note->made, note->length);
-      note->scope = 0;
-    }
-  uint64_t total = groups_total(&groups);
-  if (total) {
-    mr_report_begin("leak at scope exit: %llu iovec%s not released and not owned by %s", (unsigned long long)total,
-                    total == 1 ? "" : "s", what);
-    mr_groups_report(&groups, "allocated");
-    mr_report_end();
-  }
-  mr_trace_unlock();
-  return (int)total;
-}
-
-static int guards_check(const mr_memory *memory) {
-  int faults = 0;
-  for (mr_trace_block *block = blocks; block; block = block->next)
-    if (block->memory == memory)
-      faults += guard_check(block, NULL);
-  return faults;
-}
-
-int mr_trace_check(mr_memory *memory) {
-  mr_trace_lock();
-  int faults = guards_check(memory);
-  for (mr_trace_block *block = memory->quarantine.first; block; block = block->next)
-    faults += poison_check(block);
-  mr_trace_unlock();
-  return faults;
-}
-
-void mr_trace_ended(mr_memory *memory) {
-  static mr_site_groups groups;
-  mr_trace_lock();
-  guards_check(memory);
-  memset(&groups, 0, sizeof groups);
-  for (mr_trace_block *block = blocks; block; block = block->next)
-    if (block->memory == memory)
-      mr_groups_add(&groups, &block->made, block->length);
-  if (groups.count) {
-    mr_report_begin("leak at exit: %llu iovecs are still held", (unsigned long long)groups_total(&groups));
-    mr_groups_report(&groups, "allocated");
-    mr_report_end();
-  }
-  if (forgotten.count) {
-    mr_report_begin("leaks that the collector has caught: %llu iovecs", (unsigned long long)groups_total(&forgotten));
-    mr_groups_report(&forgotten, "allocated");
-    mr_report_end();
-    memset(&forgotten, 0, sizeof forgotten);
-  }
-  mr_trace_unlock();
 }

@@ -8,11 +8,11 @@
 
 #include <dlfcn.h>
 #include <errno.h>
-#include <execinfo.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unwind.h>
 
 #include "trace_internal.h"
 
@@ -56,12 +56,34 @@ void mr_trace_place(const char *text) {
   current_place = text;
 }
 
+/* A walk up the stack, whose first frames, `skip` of them, are ours. */
+typedef struct walk {
+  mr_site *site;
+  int skip;
+} walk;
+
+/*
+ * Stops at the first frame that is in no loaded object: that is code of LuaJIT's compiler, whose frames the unwinder can't be
+ * trusted with (it aborts the process on some of them). backtrace(3) would go on.
+ */
+static _Unwind_Reason_Code walk_frame(struct _Unwind_Context *context, void *argument) {
+  walk *walk = argument;
+  void *frame = (void *)_Unwind_GetIP(context);
+  struct dl_find_object object;
+  if (!frame || _dl_find_object((char *)frame - 1, &object))
+    return _URC_NORMAL_STOP;
+  if (walk->skip > 0) {
+    walk->skip--;
+    return _URC_NO_REASON;
+  }
+  walk->site->frames[walk->site->frame_count++] = frame;
+  return walk->site->frame_count < SITE_FRAMES ? _URC_NO_REASON : _URC_NORMAL_STOP;
+}
+
 void mr_site_here(mr_site *site, const char *what) {
-  void *frames[SITE_FRAMES + OWN_FRAMES];
-  int count = backtrace(frames, SITE_FRAMES + OWN_FRAMES) - OWN_FRAMES;
-  *site = (mr_site){.place = current_place, .what = what, .frame_count = count > 0 ? count : 0};
-  if (count > 0)
-    memcpy(site->frames, frames + OWN_FRAMES, (size_t)count * sizeof *frames);
+  *site = (mr_site){.place = current_place, .what = what};
+  walk walk = {site, OWN_FRAMES};
+  _Unwind_Backtrace(walk_frame, &walk);
 }
 
 static FILE *out(void) {

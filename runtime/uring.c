@@ -8,6 +8,7 @@
 #include "uring.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,6 +20,8 @@
 
 struct mr_uring {
   struct io_uring ring;
+  unsigned setup_flags;
+  struct io_uring_probe *probe; /* NULL until somebody asks what the kernel has */
 };
 
 struct mr_uring_buffers {
@@ -29,6 +32,7 @@ struct mr_uring_buffers {
   uint16_t tail;
 };
 
+enum { REGISTERED_RING = 1 }; /* liburing's mark of a registered ring descriptor */
 enum { SETUP_REQUIRED = IORING_SETUP_CQSIZE | IORING_SETUP_CLAMP | IORING_SETUP_SUBMIT_ALL };
 
 /* From the best to the least that the loop runs on: what is missing costs speed only. */
@@ -62,8 +66,10 @@ int mr_uring_open(uint32_t submissions, uint32_t completions, mr_uring **out) {
   if (!ring)
     return -ENOMEM;
   int error = -EINVAL;
-  for (size_t i = 0; error == -EINVAL && i < sizeof setup_choices / sizeof *setup_choices; i++)
-    error = ring_setup(&ring->ring, setup_choices[i], submissions, completions);
+  for (size_t i = 0; error == -EINVAL && i < sizeof setup_choices / sizeof *setup_choices; i++) {
+    ring->setup_flags = setup_choices[i];
+    error = ring_setup(&ring->ring, ring->setup_flags, submissions, completions);
+  }
   if (!error && !(ring->ring.features & IORING_FEAT_EXT_ARG)) {
     io_uring_queue_exit(&ring->ring);
     error = -ENOSYS;
@@ -80,6 +86,7 @@ int mr_uring_open(uint32_t submissions, uint32_t completions, mr_uring **out) {
 
 void mr_uring_close(mr_uring *ring) {
   io_uring_queue_exit(&ring->ring);
+  io_uring_free_probe(ring->probe);
   free(ring);
 }
 
@@ -139,6 +146,23 @@ void mr_uring_explain(int error, char *text, size_t size) {
   }
 }
 
+void mr_uring_traits_get(mr_uring *ring, mr_uring_traits *out) {
+  unsigned flags = ring->setup_flags;
+  *out = (mr_uring_traits){
+      .submissions = *ring->ring.sq.kring_entries,
+      .completions = *ring->ring.cq.kring_entries,
+      .deferred = (flags & IORING_SETUP_DEFER_TASKRUN) != 0,
+      .cooperative = (flags & IORING_SETUP_COOP_TASKRUN) != 0,
+      .direct_submissions = (flags & IORING_SETUP_NO_SQARRAY) != 0,
+      .registered = (ring->ring.int_flags & REGISTERED_RING) != 0,
+      .last_operation = -1,
+  };
+  struct io_uring_probe *probe = io_uring_get_probe_ring(&ring->ring);
+  if (probe)
+    out->last_operation = probe->last_op;
+  io_uring_free_probe(probe);
+}
+
 unsigned mr_uring_pending(const mr_uring *ring) {
   return ring->ring.sq.sqe_tail - *ring->ring.sq.khead;
 }
@@ -157,7 +181,7 @@ int mr_uring_enter(mr_uring *ring, unsigned want, int64_t timeout_ns) {
   struct io_uring_getevents_arg argument = {.ts = want && timeout_ns >= 0 ? (uint64_t)(uintptr_t)&time : 0};
   unsigned submit = submission_publish(&ring->ring.sq);
   unsigned flags = IORING_ENTER_GETEVENTS | IORING_ENTER_EXT_ARG;
-  if (ring->ring.int_flags & 1) /* liburing's mark of a registered ring descriptor */
+  if (ring->ring.int_flags & REGISTERED_RING)
     flags |= IORING_ENTER_REGISTERED_RING;
   int result =
       io_uring_enter2((unsigned)ring->ring.enter_ring_fd, submit, want, flags, (sigset_t *)&argument, sizeof argument);
@@ -228,6 +252,13 @@ int mr_uring_receive(mr_uring *ring, int fd, uint16_t group, uint64_t user_data)
   });
 }
 
+int mr_uring_receive_message(mr_uring *ring, int fd, struct msghdr *message, uint16_t group, uint64_t user_data) {
+  SUBMIT(ring, user_data, IOSQE_BUFFER_SELECT, {
+    io_uring_prep_recvmsg(sqe, fd, message, MSG_CMSG_CLOEXEC);
+    sqe->buf_group = group;
+  });
+}
+
 /* The kernel posts a completion for a short or refused send even with CQE_SKIP_SUCCESS, because MSG_WAITALL makes it a failure. */
 static unsigned send_flags(int quick) {
   return MSG_NOSIGNAL | MSG_WAITALL | (quick ? MSG_DONTWAIT : 0);
@@ -243,12 +274,56 @@ int mr_uring_send_message(mr_uring *ring, int fd, const struct msghdr *message, 
          io_uring_prep_sendmsg(sqe, fd, message, send_flags(quick)));
 }
 
+int mr_uring_send_to(mr_uring *ring, int fd, const void *data, uint32_t length, const struct sockaddr *address,
+                     socklen_t address_length, uint64_t user_data) {
+  SUBMIT(ring, user_data, IOSQE_CQE_SKIP_SUCCESS, {
+    io_uring_prep_send(sqe, fd, data, length, MSG_NOSIGNAL | MSG_DONTWAIT);
+    if (address_length)
+      io_uring_prep_send_set_addr(sqe, address, (uint16_t)address_length);
+  });
+}
+
+int mr_uring_receive_messages(mr_uring *ring, int fd, struct msghdr *message, uint16_t group, uint64_t user_data) {
+  SUBMIT(ring, user_data, IOSQE_BUFFER_SELECT, {
+    io_uring_prep_recvmsg_multishot(sqe, fd, message, MSG_TRUNC);
+    sqe->buf_group = group;
+  });
+}
+
+int mr_uring_send_rights(mr_uring *ring, int fd, const struct msghdr *message, uint64_t user_data) {
+  SUBMIT(ring, user_data, 0, io_uring_prep_sendmsg(sqe, fd, message, MSG_NOSIGNAL));
+}
+
 int mr_uring_connect(mr_uring *ring, int fd, const struct sockaddr *address, socklen_t length, uint64_t user_data) {
   SUBMIT(ring, user_data, 0, io_uring_prep_connect(sqe, fd, address, length));
 }
 
 int mr_uring_read(mr_uring *ring, int fd, void *data, uint32_t length, uint64_t user_data) {
   SUBMIT(ring, user_data, 0, io_uring_prep_read(sqe, fd, data, length, (uint64_t)-1));
+}
+
+int mr_uring_read_multishot(mr_uring *ring, int fd, uint16_t group, uint64_t user_data) {
+  SUBMIT(ring, user_data, IOSQE_BUFFER_SELECT, {
+    io_uring_prep_rw(MR_OP_READ_MULTISHOT, sqe, fd, NULL, 0, (uint64_t)-1);
+    sqe->buf_group = group;
+  });
+}
+
+int mr_uring_write(mr_uring *ring, int fd, const void *data, uint32_t length, uint64_t user_data) {
+  SUBMIT(ring, user_data, 0, io_uring_prep_write(sqe, fd, data, length, (uint64_t)-1));
+}
+
+int mr_uring_write_vector(mr_uring *ring, int fd, const struct iovec *parts, uint32_t count, uint64_t user_data) {
+  SUBMIT(ring, user_data, 0, io_uring_prep_writev(sqe, fd, parts, count, (uint64_t)-1));
+}
+
+void mr_uring_by_worker(mr_uring *ring) {
+  struct io_uring_sq *sq = &ring->ring.sq;
+  sq->sqes[(sq->sqe_tail - 1) & *sq->kring_mask].flags |= IOSQE_ASYNC;
+}
+
+int mr_uring_poll(mr_uring *ring, int fd, uint32_t events, uint64_t user_data) {
+  SUBMIT(ring, user_data, 0, io_uring_prep_poll_add(sqe, fd, events));
 }
 
 int mr_uring_close_quietly(mr_uring *ring, int fd, uint64_t user_data) {
@@ -262,6 +337,35 @@ int mr_uring_cancel_quietly(mr_uring *ring, uint64_t target, uint64_t user_data)
 int mr_uring_cancel_all(mr_uring *ring, uint64_t user_data) {
   SUBMIT(ring, user_data, IOSQE_CQE_SKIP_SUCCESS,
          io_uring_prep_cancel64(sqe, 0, IORING_ASYNC_CANCEL_ANY | IORING_ASYNC_CANCEL_ALL));
+}
+
+static const uint8_t opcodes[MR_URING_OPERATIONS] = {
+    [MR_URING_OPEN] = IORING_OP_OPENAT,      [MR_URING_CLOSE] = IORING_OP_CLOSE,
+    [MR_URING_READ] = IORING_OP_READ,        [MR_URING_WRITE] = IORING_OP_WRITE,
+    [MR_URING_READ_PARTS] = IORING_OP_READV, [MR_URING_WRITE_PARTS] = IORING_OP_WRITEV,
+    [MR_URING_SYNC] = IORING_OP_FSYNC,       [MR_URING_ALLOCATE] = IORING_OP_FALLOCATE,
+    [MR_URING_STATUS] = IORING_OP_STATX,     [MR_URING_RENAME] = IORING_OP_RENAMEAT,
+    [MR_URING_LINK] = IORING_OP_LINKAT,      [MR_URING_SYMLINK] = IORING_OP_SYMLINKAT,
+    [MR_URING_UNLINK] = IORING_OP_UNLINKAT,  [MR_URING_MAKE_DIRECTORY] = IORING_OP_MKDIRAT,
+    [MR_URING_ADVISE] = IORING_OP_FADVISE,   [MR_URING_POLL] = IORING_OP_POLL_ADD,
+    [MR_URING_TRUNCATE] = MR_OP_FTRUNCATE,
+};
+
+int mr_uring_perform(mr_uring *ring, const mr_uring_request *request, uint64_t user_data) {
+  SUBMIT(ring, user_data, request->threaded ? IOSQE_ASYNC : 0, {
+    io_uring_prep_rw(opcodes[request->operation], sqe, request->fd, (void *)(uintptr_t)request->address,
+                     request->length, request->offset);
+    sqe->rw_flags = (int)request->flags; /* all operations keep their flags here */
+  });
+}
+
+int mr_uring_supports(mr_uring *ring, mr_uring_operation operation) {
+  if (!ring->probe) {
+    ring->probe = io_uring_get_probe_ring(&ring->ring);
+    if (!ring->probe)
+      return 0;
+  }
+  return io_uring_opcode_supported(ring->probe, opcodes[operation]);
 }
 
 static int buffers_register(mr_uring *ring, unsigned opcode, void *address, uint32_t entries, uint16_t group,
@@ -312,6 +416,21 @@ void mr_uring_buffers_publish(mr_uring_buffers *buffers) {
   io_uring_smp_store_release(&buffers->ring->tail, buffers->tail);
 }
 
+_Static_assert(sizeof(struct io_uring_recvmsg_out) == MR_URING_MESSAGE_HEADER, "the kernel's header of a message");
+
+int mr_uring_message_parse(const void *data, uint32_t capacity, socklen_t name_room, mr_uring_message *out) {
+  const struct io_uring_recvmsg_out *header = data;
+  uint32_t offset = (uint32_t)sizeof *header + name_room;
+  if (capacity < offset)
+    return -EINVAL;
+  *out = (mr_uring_message){.name = (const struct sockaddr *)(header + 1),
+                            .name_length = header->namelen < name_room ? header->namelen : name_room,
+                            .offset = offset,
+                            .length = header->payloadlen < capacity - offset ? header->payloadlen : capacity - offset,
+                            .full_length = header->payloadlen};
+  return 0;
+}
+
 /* One receive of the preflight: enters until a completion is there, at most a second. */
 static int preflight_next(mr_uring *ring, mr_completion *completion) {
   for (int tries = 0; tries < 10; tries++) {
@@ -323,49 +442,91 @@ static int preflight_next(mr_uring *ring, mr_completion *completion) {
   return 0;
 }
 
+enum { PREFLIGHT_BYTES = 64 };
+
+typedef int preparation(mr_uring *ring, int fd, uint16_t group, uint64_t user_data);
+
 /*
  * Two writes must land one behind the other in the same buffer, which stays in the ring; a third that fills it must say so, and
  * the receive must then end for want of buffers.
  */
-static int preflight(mr_uring *ring, mr_uring_buffers *buffers, const int pair[2]) {
-  enum { BYTES = 64 };
+static int preflight_incremental(mr_uring *ring, mr_uring_buffers *buffers, const int pair[2], preparation *prepare) {
+  enum { BYTES = PREFLIGHT_BYTES };
   static char memory[BYTES]; /* a trial that fails may leave its receive armed on it for a moment */
   mr_completion done;
   mr_uring_buffers_add(buffers, memory, BYTES, 0);
   mr_uring_buffers_publish(buffers);
-  if (send(pair[0], "ab", 2, 0) != 2 || mr_uring_receive(ring, pair[1], 0, 1))
+  if (write(pair[1], "ab", 2) != 2 || prepare(ring, pair[0], 0, 1))
     return 0;
   const uint32_t partial = MR_COMPLETION_MORE | MR_COMPLETION_BUFFER | MR_COMPLETION_BUFFER_MORE;
   if (!preflight_next(ring, &done) || done.result != 2 || done.flags != partial)
     return 0;
-  if (send(pair[0], "cde", 3, 0) != 3 || !preflight_next(ring, &done) || done.result != 3 || done.flags != partial)
+  if (write(pair[1], "cde", 3) != 3 || !preflight_next(ring, &done) || done.result != 3 || done.flags != partial)
     return 0;
   if (memcmp(memory, "abcde", 5) != 0)
     return 0;
   char rest[BYTES] = {0};
-  if (send(pair[0], rest, BYTES, 0) != BYTES || !preflight_next(ring, &done) || done.result != BYTES - 5 ||
+  if (write(pair[1], rest, BYTES) != BYTES || !preflight_next(ring, &done) || done.result != BYTES - 5 ||
       (done.flags & MR_COMPLETION_BUFFER_MORE))
     return 0;
   return preflight_next(ring, &done) && done.result == -ENOBUFS && done.flags == 0;
 }
 
-int mr_uring_incremental(void) {
-  static int known = -1; /* a race between threads finds the same answer twice */
-  if (known >= 0)
-    return known;
-  int pair[2], works = 0;
+/* The same where each buffer is used once: two writes, two buffers, and then none is left. */
+static int preflight_plain(mr_uring *ring, mr_uring_buffers *buffers, const int pair[2], preparation *prepare) {
+  static char memory[2][PREFLIGHT_BYTES];
+  mr_completion done;
+  for (uint16_t i = 0; i < 2; i++)
+    mr_uring_buffers_add(buffers, memory[i], PREFLIGHT_BYTES, i);
+  mr_uring_buffers_publish(buffers);
+  if (prepare(ring, pair[0], 0, 1))
+    return 0;
+  for (uint16_t i = 0; i < 2; i++)
+    if (write(pair[1], "ab", 2) != 2 || !preflight_next(ring, &done) || done.result != 2 || done.buffer != i ||
+        done.flags != (MR_COMPLETION_MORE | MR_COMPLETION_BUFFER) || memcmp(memory[i], "ab", 2) != 0)
+      return 0;
+  if (write(pair[1], "c", 1) != 1)
+    return 0;
+  return preflight_next(ring, &done) && done.result == -ENOBUFS && done.flags == 0;
+}
+
+/* Runs a trial on a ring of its own. pair: what is read from, and what is written to. */
+static int try_out(const int pair[2], preparation *prepare, int incremental) {
   mr_uring *ring;
   mr_uring_buffers *buffers;
+  int works = 0;
   if (mr_uring_open(8, 16, &ring))
     return 0;
-  if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) == 0) {
-    if (mr_uring_buffers_open(ring, 0, 1, 1, &buffers) == 0) {
-      works = preflight(ring, buffers, pair);
-      mr_uring_buffers_close(ring, buffers);
-    }
-    close(pair[0]);
-    close(pair[1]);
+  if (mr_uring_buffers_open(ring, 0, incremental ? 1 : 2, incremental, &buffers) == 0) {
+    works = (incremental ? preflight_incremental : preflight_plain)(ring, buffers, pair, prepare);
+    mr_uring_buffers_close(ring, buffers);
   }
   mr_uring_close(ring);
+  return works;
+}
+
+int mr_uring_incremental(void) {
+  static int known = -1; /* a race between threads finds the same answer twice */
+  int pair[2];
+  if (known >= 0)
+    return known;
+  if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair))
+    return 0;
+  int works = try_out(pair, mr_uring_receive, 1);
+  close(pair[0]);
+  close(pair[1]);
   return known = works;
+}
+
+int mr_uring_multishot_reads(int incremental) {
+  static int known[2] = {-1, -1};
+  int pair[2];
+  if (known[incremental] >= 0)
+    return known[incremental];
+  if (pipe2(pair, O_CLOEXEC))
+    return 0;
+  int works = try_out(pair, mr_uring_read_multishot, incremental);
+  close(pair[0]);
+  close(pair[1]);
+  return known[incremental] = works;
 }

@@ -17,4 +17,7 @@
 #define MR_REGISTER_PBUF_RING 22    /* opcode of io_uring_register(2) */
 #define MR_UNREGISTER_PBUF_RING 23
 
+#define MR_OP_READ_MULTISHOT 49 /* reads into provided buffers until the end (6.7) */
+#define MR_OP_FTRUNCATE 55      /* 6.9 */
+
 #endif

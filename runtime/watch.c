@@ -1,9 +1,9 @@
 /*
  * watch.c - the watchdog: tells when Lua code holds the loop.
  *
- * A hook can't interrupt compiled code, so nothing is interrupted: a thread samples two counters that the loop's thread
- * raises anyway, four times per limit, and a flag tells the scheduler afterwards whose resumption it was. It costs the loop two
- * stores per resumption. The counters are read without order; a torn or late value only shifts a report by a sample.
+ * A thread samples two counters that the loop's thread raises anyway, four times per limit, and a flag tells the scheduler
+ * afterwards whose resumption it was; a signal, if one was asked for, lets the loop's thread look where it is. It costs the loop
+ * two stores per resumption. The counters are read without order; a torn or late value only shifts a report by a sample.
  */
 #include "loop_internal.h"
 
@@ -20,6 +20,8 @@ static pthread_cond_t changed;
 static pthread_t thread;
 static double limit; /* 0: the thread ends */
 static int running;
+static int interrupting; /* the signal for the thread that is watched, 0: none */
+static pthread_t watched;
 
 mr_watch *mr_watch_state(void) {
   return &watch;
@@ -27,9 +29,8 @@ mr_watch *mr_watch_state(void) {
 
 static void report(double seconds) {
   char text[128];
-  int length = snprintf(
-      text, sizeof text,
-      "moonring: the loop has been held for %.3f s by one task; its traceback follows when it waits\n", seconds);
+  int length = snprintf(text, sizeof text,
+                        "moonring: the loop has been held for %.3f s by one task; its traceback follows\n", seconds);
   if (write(STDERR_FILENO, text, (size_t)length) < 0)
     return; /* nobody to tell */
 }
@@ -56,7 +57,9 @@ static void *look(void *unused) {
     } else if (!reported && now - since >= limit) {
       reported = 1;
       report(now - since);
-      __atomic_store_n(&watch.overdue, (int32_t)((now - since) * 1000) + 1, __ATOMIC_RELAXED);
+      __atomic_store_n(&watch.overdue, (int32_t)((now - since) * 1000) + 1, __ATOMIC_RELEASE);
+      if (interrupting)
+        pthread_kill(watched, interrupting);
     }
     double until = now + limit / 4;
     struct timespec time = {.tv_sec = (time_t)until, .tv_nsec = (long)((until - (double)(time_t)until) * 1e9)};
@@ -82,11 +85,18 @@ static int start(void) {
   return -error;
 }
 
+void mr_watch_interrupt(int signal_number) {
+  pthread_mutex_lock(&mutex);
+  interrupting = signal_number;
+  pthread_mutex_unlock(&mutex);
+}
+
 int mr_watch_start(double seconds) {
   if (!(seconds >= 0 && seconds < 1e6))
     return -EINVAL;
   pthread_mutex_lock(&mutex);
   limit = seconds;
+  watched = pthread_self();
   if (running)
     pthread_cond_signal(&changed);
   pthread_mutex_unlock(&mutex);

@@ -44,9 +44,15 @@ require_packages() {
   rm -f "$log"
 }
 
+# Where Debian puts lua-cjson, which moonring.http loads when a script first uses JSON.
+cjson_path() {
+  echo "/usr/lib/$(gcc -print-multiarch)/lua/5.1/cjson.so"
+}
+
 require_build_packages() {
   require_packages gcc:gcc cmake:cmake make:make pkg-config:pkg-config luajit:luajit \
-    pkg-config=luajit:libluajit-5.1-dev pkg-config=liburing:liburing-dev pkg-config=zlib:zlib1g-dev pkg-config=libcrypto:libssl-dev /usr/include/errno.h:libc6-dev
+    pkg-config=luajit:libluajit-5.1-dev pkg-config=liburing:liburing-dev pkg-config=zlib:zlib1g-dev \
+    pkg-config=libcares:libc-ares-dev pkg-config=libcrypto:libssl-dev /usr/include/errno.h:libc6-dev
 }
 
 # build DIRECTORY [CMAKE-OPTION...]: configures once and builds, quiet unless something goes wrong.

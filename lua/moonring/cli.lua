@@ -9,15 +9,18 @@ local task = require "moonring.task"
 local loop = require "moonring.loop"
 local memory = require "moonring.memory"
 local inspect = require "moonring.inspect"
+local signal = require "moonring.signal"
 require "moonring"
 require "moonring.test"
 require "moonring.net"
+local stdio = require "moonring.stdio"
 local iovec_trace = require "moonring.trace"
 
 local C = native.C
 
 local USAGE = [==[
 usage: moonring [options] [script [args...]]
+       moonring doctor   tells whether services can run here, and what to change
   -e code   run the code
   -v        print the version
   -h        print this help
@@ -107,29 +110,24 @@ local function report(failure, root)
   if trace and trace ~= "" then io.stderr:write(trace, "\n") end
 end
 
-local function watch_signal(number, handler)
-  loop.signals[number] = handler
-  local result = C.mr_signal_watch(loop.handle(), number)
-  if result < 0 then
-    local _, message, code = errors.world(result, "watch signals")
-    errors.raise(code, "%s", message)
-  end
-end
-
-local SIGINT, SIGTERM, SIGUSR1 = 2, 15, 10
-
 -- SIGUSR1 prints the tasks. SIGINT and SIGTERM cancel the main task; scopes end in order, and the process then ends by
--- that signal, as its parent expects. A second one doesn't wait for the first.
+-- that signal, as its parent expects. A second one doesn't wait for the first. A script that subscribes to one of them
+-- has taken it over. When nobody reads its output any more the process ends in the same order, and then by SIGPIPE, as
+-- programs do that don't ask.
 local function watch_signals(root)
   local received
   local function stop(number)
     if received then C.mr_signal_die(number) end
     received = number
-    root:cancel(errors.new("cancelled", ("cancelled: the process was told to end by signal %d"):format(number)))
+    root:cancel(errors.new("cancelled", "cancelled: the process was told to end by SIG" .. signal.name(number)))
   end
-  watch_signal(SIGINT, stop)
-  watch_signal(SIGTERM, stop)
-  watch_signal(SIGUSR1, function() io.stderr:write(inspect.text()) end)
+  signal.handle("INT", stop, true)
+  signal.handle("TERM", stop, true)
+  signal.handle("USR1", function() io.stderr:write(inspect.text()) end)
+  function stdio.on_broken_pipe()
+    local number = signal.number "PIPE"
+    if not received and not signal.is_taken(number) and C.mr_signal_is_ignored(number) == 0 then stop(number) end
+  end
   return function()
     return received
   end
@@ -148,40 +146,47 @@ local function end_loop(policy)
   return policy == "fail"
 end
 
+-- Lets go out what was printed. Returns false when that can't be. Ends the process here when its reader has gone.
+local function finish_output(seconds)
+  local all_written, is_broken = stdio.finish(seconds)
+  local number = signal.number "PIPE"
+  if is_broken and C.mr_signal_is_ignored(number) == 0 and not signal.is_taken(number) then C.mr_signal_die(number) end
+  return all_written
+end
+
 -- os.exit must not leave the kernel with operations on memory that is about to go.
 local function guard_exit(policy)
   local exit = os.exit
   function os.exit(status, ...) -- luacheck: ignore
     local failed = end_loop(policy)
+    if not finish_output() then failed = true end
     if failed and (status == nil or status == true or status == 0) then status = 1 end
     exit(status, ...)
   end
 end
 
+-- What a process that was told to end gives its reader to take the rest.
+local END_SECONDS = 2
+
 local function run_main(options, chunks, arguments)
-  io.stdout:setvbuf("line") -- a service's first line is waited for, also through a pipe
   local root = task.root(run_all, options, chunks, arguments)
   root:named "main"
   guard_exit(options.leaks)
   local signal_received = watch_signals(root)
   loop.run_until(root)
   local received = signal_received()
-  local failure = root.failure
+  local ok, failure = root:outcome()
   local leaked = end_loop(options.leaks)
-  if received and (not root.failed or errors.is(failure, "cancelled")) then
-    io.stdout:flush()
+  if received and (ok or errors.is(failure, "cancelled")) then
+    finish_output(END_SECONDS)
     C.mr_signal_die(received)
   end
-  if not root.failed then return leaked and 1 or 0 end
+  if ok then return leaked and 1 or 0 end
   report(failure, root)
   return 1
 end
 
---- Runs the command line. Returns the exit status.
----@param version string
----@param arguments string[] argv, from 0 on
----@return integer
-return function(version, arguments)
+local function run(version, arguments)
   local options, message = parse(arguments)
   if not options then
     io.stderr:write("moonring: ", message, "\n", USAGE)
@@ -194,6 +199,7 @@ return function(version, arguments)
     io.stderr:write("moonring: a script is needed\n", USAGE)
     return 1
   end
+  if options.script == "doctor" and not options.code[1] then return require("moonring.doctor").run(version) end
   if options.trace then iovec_trace.enable() end
   if options.memory_limit then
     loop.options = native.ffi.new("mr_loop_options", { memory_limit_bytes = options.memory_limit })
@@ -216,4 +222,15 @@ return function(version, arguments)
   io.stderr:write("moonring: ", tostring(status.failure), "\n", status.trace or "")
   loop.close()
   return 1
+end
+
+--- Runs the command line. Returns the exit status.
+---@param version string
+---@param arguments string[] argv, from 0 on
+---@return integer
+return function(version, arguments)
+  stdio.install()
+  local status = run(version, arguments)
+  if not finish_output() and status == 0 then return 1 end
+  return status
 end

@@ -127,6 +127,13 @@ end
 
 coroutine.resume, coroutine.wrap, coroutine.yield = resume_own, wrap_own, yield_own -- luacheck: ignore
 
+--- The coroutine that this one resumed and that waits inside it; nil when there is none.
+---@param thread thread
+---@return thread?
+function M.resumed_by(thread)
+  return inside[thread]
+end
+
 --- The innermost of the coroutines that wait inside one another.
 ---@param thread thread
 ---@return thread

@@ -2,7 +2,9 @@
 
 local native = require "moonring.native"
 local errors = require "moonring.errors"
+local scope = require "moonring.scope"
 local task = require "moonring.task"
+local deadline = require "moonring.deadline"
 local scheduler = require "moonring.scheduler"
 local loop = require "moonring.loop"
 local clock = require "moonring.clock"
@@ -10,7 +12,8 @@ local time = require "moonring.time"
 local operation = require "moonring.operation"
 local inspect = require "moonring.inspect"
 local module_loader = require "moonring.module_loader"
-local buffer = require "moonring.buffer"
+local stdio = require "moonring.stdio"
+require "moonring.buffer"
 require "moonring.iovec"
 if native.C.mr_trace_enabled() ~= 0 then require "moonring.trace" end
 
@@ -20,11 +23,11 @@ local M = {}
 
 --- Runs `fn(scope, ...)` in a new scope and returns what it returns. What the scope owns is released, last made
 --- first, and its child tasks have ended, when this returns or raises.
-M.scope = task.open_scope
+M.scope = scope.open
 
 M.spawn = task.spawn
-M.timeout = task.timeout
-M.shield = task.shield
+M.timeout = deadline.timeout
+M.shield = deadline.shield
 
 --- The task that runs now.
 ---@type fun(): moonring.Task?
@@ -53,26 +56,14 @@ M.channel = require("moonring.channel").new
 M.semaphore = require("moonring.semaphore").new
 M.event = require("moonring.event").new
 M.pool = require("moonring.pool").new
+M.signal = require("moonring.signal").new
+
+M.stdout, M.stderr = stdio.stdout, stdio.stderr
 
 M.require = module_loader.require
 
 M.tasks = inspect.tasks
 M.watchdog = inspect.watchdog
-
---- A buffer of `capacity` bytes that the scope releases when it ends.
----@param capacity integer bytes
----@return moonring.Buffer
-function task.Scope:allocate(capacity)
-  return self:own(buffer.owned(capacity))
-end
-
---- The same with the address of its first byte a multiple of `alignment`, a power of two.
----@param capacity integer bytes
----@param alignment integer
----@return moonring.Buffer
-function task.Scope:allocate_aligned(capacity, alignment)
-  return self:own(buffer.owned(capacity, alignment))
-end
 
 -- What tostring shows of stats(): one line each for the loop and its memory.
 local statistics_metatable = {
@@ -107,8 +98,8 @@ local memory_names = {
 }
 local loop_names = {
   "turns", "enters", "completions", "events", "accepted", "connections", "connections_peak", "listeners", "timers",
-  "operations", "forgotten", "stale", "sends", "bytes_received", "bytes_sent", "bytes_copied", "receive_refusals",
-  "receive_ring_bytes", "incremental",
+  "operations", "calls", "forgotten", "stale", "sends", "bytes_received", "bytes_sent", "bytes_copied", "receive_refusals",
+  "receive_ring_bytes", "incremental", "processes", "spawned",
 }
 
 --- The loop's counters; see mr_loop_statistics in runtime/loop.h. `memory` is a table of those of its memory, `tasks`
@@ -134,4 +125,9 @@ function M.run(fn, ...)
   task.raise_failure(root)
 end
 
-return M
+-- Standard input is read from the first mention of moonring.stdin on, so it is made then.
+return setmetatable(M, {
+  __index = function(_, name)
+    if name == "stdin" then return stdio.stdin() end
+  end,
+})

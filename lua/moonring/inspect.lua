@@ -43,19 +43,24 @@ end
 
 local collect
 
+local function by_id(left, right)
+  return left.id < right.id
+end
+
 -- A scope inside a task is not told apart from it: its children are the task's.
-local function collect_children(scope, into)
-  local child = scope.first_child
-  local newest_first = {}
-  while child do
-    newest_first[#newest_first + 1] = child
-    child = child.next_sibling
+local function collect_children(each)
+  local reports = {}
+  local record = task.innermost(each)
+  while record do
+    local child = record.first_child
+    while child do
+      reports[#reports + 1] = collect(child)
+      child = child.next_sibling
+    end
+    record = record ~= each and (record.outer or each)
   end
-  for i = #newest_first, 1, -1 do
-    child = newest_first[i]
-    if child.task then collect_children(child, into) else into[#into + 1] = collect(child) end
-  end
-  return into
+  table.sort(reports, by_id)
+  return reports
 end
 
 local function describe_wait(each)
@@ -77,17 +82,13 @@ function collect(each)
     cancelled = innermost.reason and tostring(innermost.reason) or nil,
     spawned_at = each[scheduler.SPAWNER] and place.text(each[scheduler.SPAWNER], each[scheduler.LINE]) or nil,
     traceback = each.coroutine and traceback_of(each.coroutine) or "",
-    children = collect_children(each, {}),
+    children = collect_children(each),
   }
   if report.state == "waiting" then
     report.waiting_on = describe_wait(each)
     report.waiting_seconds = math.max(now - each[scheduler.SINCE], 0)
   end
   return report
-end
-
-local function by_id(left, right)
-  return left.id < right.id
 end
 
 --- Every task that has not ended, as a tree: the tasks without a parent, each with its children.
@@ -130,21 +131,37 @@ end
 
 local watch = C.mr_watch_state()
 
-function scheduler.report_hog(hog)
+local function write_hog(hog, where)
   local seconds = watch.overdue / 1000
   watch.overdue = 0
-  local lines = { ("moonring: %s has held the loop for more than %.3f s; now it is here:"):format(tostring(hog), seconds) }
-  lines[2] = hog.coroutine and traceback_of(hog.coroutine)
-    or "  it has ended; its function is " .. place.text(hog.fn)
+  local lines = { ("moonring: %s has held the loop for more than %.3f s"):format(tostring(hog), seconds), where }
   if hog[scheduler.SPAWNER] then
     lines[3] = "spawned at " .. place.text(hog[scheduler.SPAWNER], hog[scheduler.LINE])
   end
   io.stderr:write(table.concat(lines, "\n"), "\n")
 end
 
---- Reports on standard error every task that computes or blocks for longer than `seconds` without waiting: at once
---- that it happens, and with the task's name and traceback when it waits next. Noticed within a quarter more than
---- that. 0 ends the watch.
+-- Where nothing could look into it while it ran.
+function scheduler.report_hog(hog)
+  write_hog(hog, hog.coroutine and hog.waiting and "now it is here:\n" .. traceback_of(hog.coroutine)
+    or "it has ended; its function is " .. place.text(hog.fn))
+end
+
+-- Called inside of the hog, by a hook.
+local function report_from_within()
+  local hog = scheduler.current()
+  if not hog or watch.overdue == 0 then return end -- it has just come to its end
+  local where = debug.traceback("it is here:", 2)
+  if coroutine.running() ~= hog.coroutine then where = where .. "\n" .. debug.traceback(hog.coroutine, "inside of:") end
+  write_hog(hog, where)
+end
+
+local has_interrupt, interrupt = pcall(require, "moonring.interrupt") -- a stock luajit has none
+if has_interrupt then interrupt(report_from_within) end
+
+--- Reports on standard error every task that computes or blocks for longer than `seconds` without waiting: at once that
+--- it happens, and the task's name and traceback as soon as it leaves the compiled loop or the function of C that it is
+--- in (in a stock luajit: when it waits next). Noticed within a quarter more than that. 0 ends the watch.
 ---@param seconds number
 function M.watchdog(seconds)
   local result = type(seconds) == "number" and C.mr_watch_start(seconds) or -22

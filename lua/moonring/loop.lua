@@ -18,9 +18,16 @@ local M = {
   sleepers = {}, -- by timer: the task that sleeps, or any object whose expired() is called
   listeners = {}, -- by listener slot: the object whose accepted(slot_or_errno) takes new connections
   signals = {}, -- by number: a function
+  -- By slot: the child process whose ended() is called. Weak: a forgotten one is reaped by C all the same.
+  processes = setmetatable({}, { __mode = "v" }),
+  calls = {}, -- by call slot: the object whose called(result, slot) is to be told of its end
+  handlers = {}, -- by kind of event, for the kinds that this module doesn't know: a function(slot, result)
   on_memory = function() end, -- moonring.memory's
+  on_output = function() end, -- moonring.stdio's: of a descriptor, and 0 or an errno
+  before_turn = false, -- moonring.stdio's: called once before the next turn, when set; true: it has woken somebody
 }
-local readers, writers, sleepers, listeners, signals = M.readers, M.writers, M.sleepers, M.listeners, M.signals
+local readers, writers, sleepers, listeners = M.readers, M.writers, M.sleepers, M.listeners
+local signals, processes, calls, handlers = M.signals, M.processes, M.calls, M.handlers
 
 local handle -- mr_loop *, made when it is first asked for
 
@@ -65,11 +72,28 @@ local function dispatch(events, count)
         sleepers[slot] = nil
         sleeper:expired()
       end
+    elseif kind == C.MR_EVENT_CALL then
+      local caller = calls[slot]
+      if caller then
+        calls[slot] = nil
+        caller:called(event.result, slot)
+      end
     elseif kind == C.MR_EVENT_SIGNAL then
       local handler = signals[event.result]
       if handler then handler(event.result) end
+    elseif kind == C.MR_EVENT_OUTPUT then
+      M.on_output(slot, event.result)
+    elseif kind == C.MR_EVENT_PROCESS then
+      local process = processes[slot]
+      if process then process:ended() else C.mr_process_release(handle, slot) end
+    elseif kind == C.MR_EVENT_SHORTAGE then
+      local listener = listeners[slot]
+      if listener then listener:short(event.result) end
     elseif kind == C.MR_EVENT_MEMORY then
       M.on_memory(event.result)
+    else
+      local handler = handlers[kind]
+      if handler then handler(slot, event.result) end
     end
   end
 end
@@ -90,13 +114,29 @@ local function end_deadlock(root)
   root:cancel(failure)
 end
 
+-- A turn costs a system call, so tasks that hand things to each other go on for so long before the kernel is asked
+-- again. What comes meanwhile waits no longer than that, and one round of those who are ready.
+local ROUNDS_SECONDS = 50e-6
+
+-- Returns whether some are ready still.
+local function run_rounds(root)
+  local more = run_ready()
+  if not more then return false end
+  local finish = C.mr_clock_now() + ROUNDS_SECONDS
+  repeat
+    more = run_ready()
+  until not more or root:has_ended() or C.mr_clock_now() >= finish
+  return more
+end
+
 --- Runs the loop until `root`, a task without a parent, has ended.
 function M.run_until(root)
   local loop = M.handle()
   local events = C.mr_loop_events(loop)
   while not root:has_ended() do
-    local more = run_ready()
+    local more = run_rounds(root)
     if root:has_ended() then break end
+    if M.before_turn and M.before_turn() then more = true end
     local count = C.mr_loop_turn(loop, (more or M.advance_time) and 0 or -1)
     set_turn_time(C.mr_loop_now(loop))
     if count > 0 then
@@ -125,6 +165,7 @@ function M.close()
   local loop = handle
   handle = nil
   M.started = false
+  C.mr_watch_start(0) -- the watchdog has nothing to watch any more
   local owed = C.mr_loop_finish(loop, 2, iovecs_held)
   return owed, tonumber(iovecs_held[0])
 end

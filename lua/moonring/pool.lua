@@ -8,8 +8,10 @@
 local errors = require "moonring.errors"
 local scheduler = require "moonring.scheduler"
 local task = require "moonring.task"
+local failures = require "moonring.failure"
 local clock = require "moonring.clock"
 local semaphore = require "moonring.semaphore"
+local operation = require "moonring.operation"
 
 ---@class moonring.PoolOptions
 ---@field open fun(): any, string?, string? makes one; nil, message, code when that fails
@@ -51,8 +53,8 @@ function M.new(options)
 end
 
 local function dispose(self, resource)
-  local ok, failure = xpcall(self.close_one, task.record_traceback, resource)
-  if not ok then task.report("a pool could not close " .. tostring(resource), failure, task.current()) end
+  local ok, failure = xpcall(self.close_one, failures.record_traceback, resource)
+  if not ok then failures.report("a pool could not close " .. tostring(resource), failure, task.current()) end
 end
 
 -- The reaper's timer: closing may wait, so it gets a task of its own, which nobody waits for.
@@ -96,7 +98,7 @@ local function take_idle(self)
     local resource = entry.resource
     if clock.now() - entry.since < self.idle_seconds then
       if not self.check then return resource end
-      local ok, sound = xpcall(self.check, task.record_traceback, resource)
+      local ok, sound = xpcall(self.check, failures.record_traceback, resource)
       if ok and sound then return resource end
       dispose(self, resource)
       if not ok then error(sound, 0) end
@@ -130,6 +132,15 @@ local function lend(self, ok, resource, ...)
   return resource
 end
 
+-- What comes after the wait for a place.
+local function use_place(self)
+  if self.is_closed then
+    self.permits:release()
+    refuse_closed()
+  end
+  return lend(self, xpcall(give_out, failures.record_traceback, self))
+end
+
 --- Lends one: an idle one, or a new one, or the next that is given back. The borrower gives it back with release.
 ---@return any? resource nil when a new one could not be opened
 ---@return string? message
@@ -137,11 +148,22 @@ end
 function Pool:acquire()
   if self.is_closed then refuse_closed() end
   self.permits:acquire()
-  if self.is_closed then
-    self.permits:release()
-    refuse_closed()
-  end
-  return lend(self, xpcall(give_out, task.record_traceback, self))
+  return use_place(self)
+end
+
+local Acquire = operation.class("moonring.Operation.PoolAcquire", {
+  describe = function() return "pool:acquire" end,
+  try = function(self) return self.pool.is_closed or self.pool.permits:try_acquire() end,
+  block = function(self, case) self.pool.permits.queue:add(case) end,
+  withdraw = function(self, case) self.pool.permits.queue:remove(case) end,
+  finish = function() end,
+})
+
+--- acquire as an operation for moonring.select. It is chosen when there is a place for the borrower; checking an idle one
+--- or opening a new one, which may wait, comes after the choice.
+---@return moonring.Operation
+function Pool:acquire_op()
+  return setmetatable({ pool = self }, Acquire):wrap(function() return use_place(self) end)
 end
 
 --- Gives one back.
@@ -173,7 +195,7 @@ end
 function Pool:use(fn, ...)
   local resource, message, code = self:acquire()
   if resource == nil then return nil, message, code end
-  return give_back(self, resource, xpcall(fn, task.record_traceback, resource, ...))
+  return give_back(self, resource, xpcall(fn, failures.record_traceback, resource, ...))
 end
 
 --- How many are idle, lent, and wanted by tasks that wait.

@@ -35,24 +35,23 @@ local M = {
   POSITION = 4, -- in the queue of waiters it stands in
   SPAWNER = 5, -- the function that spawned it
   LINE = 6, -- and the line there
-  COUNT = 7, -- of its arguments; -1: it gets its resource instead
-  ARGUMENT = 8, -- the argument, or a table of several
+  COUNT = 7, -- of its arguments; -1: it gets its resource instead; -2: it was cancelled before it began
+  ARGUMENT = 8, -- the argument, or a table of several; or the reason of that cancellation
+  TIMER = 9, -- of its sleep, or of its beginning
 }
 local READY, INTERRUPTED, ENDED, SINCE = M.READY, M.INTERRUPTED, M.ENDED, M.SINCE
 
 local current -- the task that runs now, nil in the scheduler
-local ready, ready_first, ready_last = {}, 1, 0
+-- Who is ready, and the round of those who were, which is under way. The two take turns, and a place is emptied by false: so
+-- both stay arrays without holes, which compiled code stores into directly.
+local ready, ready_count = {}, 0
+local round, round_next, round_count = {}, 1, 0
 local now = C.mr_clock_now() -- as of this turn
 
 --- The task that runs now; nil in the scheduler.
 ---@return moonring.Task?
 function M.current()
   return current
-end
-
---- Makes another task the running one: for the start of a task. Internal.
-function M.set_current(task)
-  current = task
 end
 
 --- The running task; raises when none runs.
@@ -75,8 +74,8 @@ end
 
 local function make_ready(task, as)
   task.waiting = as
-  ready_last = ready_last + 1
-  ready[ready_last] = task
+  ready_count = ready_count + 1
+  ready[ready_count] = task
 end
 M.make_ready = make_ready
 
@@ -183,13 +182,21 @@ end
 function M.report_hog()
 end
 
---- For who resumes a task by other means than run: before, and after.
-function M.count_resume()
+local function look_for_hog()
+  if watch.overdue ~= 0 then M.report_hog(current) end
+end
+
+--- For who resumes a task by other means than run: before. It may follow another task in the same resumption.
+function M.begin_resume(task)
+  if current then look_for_hog() end
+  current = task
   watch.resumes = watch.resumes + 1
 end
 
-function M.look_for_hog(task)
-  if watch.overdue ~= 0 then M.report_hog(task) end
+--- And after.
+function M.end_resume()
+  look_for_hog()
+  current = nil
 end
 
 --- Lets a waiting task run, now: called by the loop and by whoever hands it something, from the scheduler only.
@@ -198,26 +205,39 @@ local function run(task)
   current = task
   watch.resumes = watch.resumes + 1
   local ok, mark = resume(task.coroutine)
+  if watch.overdue ~= 0 then M.report_hog(current) end -- another than this when it has ended
   current = nil
-  if watch.overdue ~= 0 then M.report_hog(task) end
   if not ok then error(mark, 0) end -- the coroutine's own frame has failed, not the task's function
 end
 M.run = run
 
+--- Takes the task that is next in the round if it has not begun, so that a coroutine whose task has ended may go on with
+--- that. Switching coroutines would cost as much as a short task does.
+function M.next_unstarted()
+  if round_next > round_count then return nil end
+  local task = round[round_next]
+  if task.coroutine or task.waiting ~= READY or task.reason then return nil end
+  round[round_next] = false
+  round_next = round_next + 1
+  return task
+end
+
 --- Runs every task that is ready at this moment. Returns whether some are ready again.
 function M.run_ready()
-  local last = ready_last
-  while ready_first <= last do
-    local task = ready[ready_first]
-    ready[ready_first] = nil
-    ready_first = ready_first + 1
+  if round_next > round_count then
+    round, ready = ready, round
+    round_next, round_count, ready_count = 1, ready_count, 0
+  end
+  while round_next <= round_count do
+    local task = round[round_next]
+    round[round_next] = false
+    round_next = round_next + 1
     local waiting = task.waiting
     if waiting == READY or waiting == INTERRUPTED then
       if task.coroutine then run(task) else task:start() end
     end
   end
-  if ready_first > ready_last then ready_first, ready_last = 1, 0 end
-  return ready_last >= ready_first
+  return ready_count > 0
 end
 
 function coroutines.task_coroutine()

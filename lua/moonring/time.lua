@@ -6,6 +6,8 @@ local scheduler = require "moonring.scheduler"
 local task = require "moonring.task"
 local clock = require "moonring.clock"
 
+local TIMER, DELIVERED = scheduler.TIMER, scheduler.DELIVERED
+
 local M = {}
 
 local function check_seconds(what, seconds)
@@ -14,10 +16,10 @@ local function check_seconds(what, seconds)
   end
 end
 
--- What a sleeping task waits on: the sleep's timer is kept on the task.
+-- What a sleeping task waits on.
 local sleeping = setmetatable({}, { __tostring = function() return "sleep" end })
 function sleeping:withdraw(sleeper) -- luacheck: ignore self
-  clock.stop(sleeper.timer, sleeper)
+  clock.stop(sleeper[TIMER], sleeper)
 end
 
 --- Waits for `seconds`, never less. 0 lets other tasks run.
@@ -26,24 +28,24 @@ function M.sleep(seconds)
   check_seconds("moonring.sleep", seconds)
   local me = scheduler.current() or scheduler.require_task "moonring.sleep"
   if seconds <= 0 then return scheduler.yield() end
-  me.timer = clock.start(seconds, me)
+  me[TIMER] = clock.start(seconds, me)
   scheduler.wait(sleeping)
 end
 
--- What a task waits on that has not begun because its time has not come.
-local Delay = {}
-Delay.__index = Delay
-
-function Delay:withdraw()
-  clock.stop(self.timer, self)
+-- What a task waits on that has not begun because its time has not come. Nobody runs in it, so a cancellation ends it
+-- at once.
+local delay = {}
+function delay:withdraw(later) -- luacheck: ignore self
+  clock.stop(later[TIMER], later)
 end
 
-function Delay:expired()
-  scheduler.wake(self.task)
+function delay:interrupted(later, reason) -- luacheck: ignore self
+  clock.stop(later[TIMER], later)
+  later:end_unstarted(reason)
 end
 
-function Delay:__tostring()
-  return ("its beginning, %g s after it was asked for"):format(self.seconds)
+function delay:describe_wait(later) -- luacheck: ignore self
+  return ("its beginning, %g s after it was asked for"):format(later[DELIVERED])
 end
 
 --- Starts `fn(...)` as a task of the running task's innermost scope, `seconds` from now and never earlier. Until then
@@ -56,9 +58,13 @@ function M.after(seconds, fn, ...)
   local me = scheduler.require_task "moonring.after"
   scheduler.check()
   local later = task.spawn_in(task.innermost(me), "moonring.after", 1, fn, ...)
-  local delay = setmetatable({ task = later, seconds = seconds, timer = false }, Delay)
+  if later.reason then -- of a scope that is cancelled and ending
+    scheduler.make_ready(later, scheduler.INTERRUPTED)
+    return later
+  end
   later.waiting = delay
-  delay.timer = clock.start(math.max(seconds, 0), delay)
+  later[DELIVERED] = seconds
+  later[TIMER] = clock.start(seconds, later)
   return later
 end
 

@@ -7,6 +7,7 @@
 local native = require "moonring.native"
 local errors = require "moonring.errors"
 local task = require "moonring.task"
+local scopes = require "moonring.scope"
 local iovec = require "moonring.iovec"
 local buffer = require "moonring.buffer"
 
@@ -53,7 +54,7 @@ end
 
 local function enter()
   local running = task.current()
-  C.mr_trace_scope(running and scope_number(running.scope) or 0)
+  C.mr_trace_scope(running and scope_number(task.innermost(running)) or 0)
   C.mr_trace_place(place())
 end
 
@@ -105,20 +106,26 @@ local function assign(value, scope)
 end
 
 local function follow_scopes()
-  local own = task.Scope.own
-  function task.Scope.own(self, resource, ...)
-    assign(resource, self)
-    return own(self, resource, ...)
+  for _, name in ipairs { "own", "allocate", "allocate_aligned" } do
+    local method = scopes.Scope[name]
+    scopes.Scope[name] = function(self, ...)
+      local function follow(resource, ...)
+        assign(resource, scopes.record_of(self, name))
+        return resource, ...
+      end
+      return follow(method(self, ...))
+    end
   end
-  function task.on_scope_end(scope, ...)
-    local parent = scope.parent
+  function scopes.on_end(record, ...)
+    local parent = record.parent or record.outer or record.task
     for i = 1, select("#", ...) do
       assign(select(i, ...), parent)
     end
-    local number = scope_numbers[scope]
+    local number = scope_numbers[record]
     if number then
+      scope_numbers[record] = nil -- a frame is used again
       enter()
-      C.mr_trace_scope_ended(number, parent and scope.task ~= scope and "the scope that ended" or tostring(scope))
+      C.mr_trace_scope_ended(number, "the scope that ended")
       C.mr_trace_place(nil)
     end
   end

@@ -33,16 +33,7 @@ end
 
 --- The first waiter, which stays where it is; nil when nobody waits.
 function Waiters:peek()
-  local first, last = self.first, self.last
-  while first <= last and not self[first] do
-    first = first + 1
-  end
-  if first > last then
-    self.first, self.last = 1, 0
-    return nil
-  end
-  self.first = first
-  return self[first]
+  return self[self.first]
 end
 
 --- Takes a waiter out, wherever it stands. One that isn't there (any more) is no matter.
@@ -51,14 +42,23 @@ function Waiters:remove(waiter)
   if not position or self[position] ~= waiter then return end
   self[position] = nil
   waiter[POSITION] = false
-  local last = self.last
-  if position == last then
-    while last >= self.first and not self[last] do
+  -- Both ends of the queue are waiters; holes are only between them.
+  local first, last = self.first, self.last
+  if first == last then
+    self.first, self.last = 1, 0
+  elseif position == first then
+    first = first + 1
+    while not self[first] do
+      first = first + 1
+    end
+    self.first = first
+  elseif position == last then
+    last = last - 1
+    while not self[last] do
       last = last - 1
     end
     self.last = last
   end
-  if self.first > self.last then self.first, self.last = 1, 0 end
 end
 
 -- A task waits on the queue itself.

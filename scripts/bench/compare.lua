@@ -15,14 +15,32 @@ local FIRST_PORT, LAST_PORT = 18000, 27999 -- below the ephemeral ports
 
 -- ---- the targets and the loads
 
-local function nginx_command(port)
-  local template = process.read(HERE .. "peers/nginx.conf")
-  local directory = io.popen("pwd"):read("*l") .. "/" .. BUILD
-  local text = template:gsub("@(%u+)@", { PORT = tostring(port), DIRECTORY = directory:sub(1, -2) })
-  local file = assert(io.open(BUILD .. "nginx.conf", "w"))
+local ROOT = io.popen("pwd"):read("*l") .. "/"
+
+-- Fills peers/NAME in and writes it to build/bench/; returns its path.
+local function configuration(name, values)
+  local text = process.read(HERE .. "peers/" .. name):gsub("@(%u+)@", values)
+  local file = assert(io.open(BUILD .. name, "w"))
   file:write(text)
   file:close()
-  return { "nginx", "-e", "stderr", "-c", directory .. "nginx.conf" }
+  return ROOT .. BUILD .. name
+end
+
+local function nginx_command(port)
+  local path = configuration("nginx.conf", { PORT = port, DIRECTORY = ROOT .. BUILD:sub(1, -2) })
+  return { "nginx", "-e", "stderr", "-c", path }
+end
+
+-- Where the load of a proxy listens as its upstream.
+local function upstream_port(port)
+  return port - 8000
+end
+
+local function haproxy(name, splice)
+  return { name = name, needs = "command -v haproxy", command = function(port)
+    return { "haproxy", "-db", "-f",
+      configuration("haproxy.cfg", { PORT = port, UPSTREAM = upstream_port(port), SPLICE = splice }) }
+  end }
 end
 
 -- A target that is a plain command: its words, then the port. `needs` is a shell test for its presence.
@@ -55,12 +73,19 @@ local TARGETS = {
     target("luv", LUV, "luajit", HERE .. "peers/luv_echo.lua"),
     target("node", "command -v node", "node", HERE .. "peers/node_echo.js"),
   },
+  proxy = {
+    { name = "moonring", needs = "test -x build/moonring -a -f examples/tcp_proxy.lua", command = function(port)
+      return { "build/moonring", "examples/tcp_proxy.lua", port, upstream_port(port) }
+    end },
+    haproxy("haproxy", "nosplice"),
+    haproxy("haproxy-splice", ""),
+  },
 }
 
-local function wrk(connections, depth)
+local function wrk(connections, depth, headers)
   return function(port, seconds)
-    return ("wrk -t1 -c%d -d%d -s %swrk_report.lua http://127.0.0.1:%d/ -- %d"):format(connections, seconds, HERE, port,
-      depth)
+    return ("wrk -t1 -c%d -d%d -s %swrk_report.lua http://127.0.0.1:%d/ -- %d %s"):format(connections, seconds, HERE, port,
+      depth, headers or "")
   end
 end
 
@@ -71,17 +96,27 @@ local LOADS = {
   -- wrk corrects latencies by an interval per response, while they are those of a group: they are void here.
   { name = "http-64x16", kind = "http", title = "HTTP, 64 connections, 16 requests pipelined", command = wrk(64, 16),
     no_latency = true },
+  { name = "http-64-browser", kind = "http", title = "HTTP, 64 connections, 12 header fields as browsers send them",
+    command = wrk(64, 1, "browser") },
   { name = "echo-64", kind = "echo", title = "Echo of 64 bytes, 64 connections", command = function(port, seconds)
     return ("%secho_load %d 64 %d 64"):format(BUILD, port, seconds)
   end },
+  { name = "churn-64", kind = "echo", title = "Echo of 64 bytes, a connection for each, 64 at once", work = "connection",
+    command = function(port, seconds)
+      return ("%secho_load %d 64 %d 64 churn"):format(BUILD, port, seconds)
+    end },
+  { name = "proxy-8", kind = "proxy", title = "TCP proxy, 8 streams", work = "MiB", base = "haproxy",
+    command = function(port, seconds)
+      return ("%sbulk_load %d 8 %d %d"):format(BUILD, port, seconds, upstream_port(port))
+    end },
 }
 
 local USAGE = [==[
 usage: scripts/bench/run [--quick] [--only TARGET[,TARGET]] [--load LOAD[,LOAD]] [--markdown FILE]
 
   --quick          one round of one second
-  --only TARGET    moonring, floor, nginx, luv, node (the ratios need the floor)
-  --load LOAD      http-1, http-64, http-1000, http-64x16, echo-64
+  --only TARGET    moonring, floor, nginx, luv, node, haproxy, haproxy-splice (the ratios need the floor, or haproxy)
+  --load LOAD      http-1, http-64, http-1000, http-64x16, http-64-browser, echo-64, churn-64, proxy-8
   --markdown FILE  also writes the tables between the marks <!-- table --> and <!-- /table --> of FILE
 
 Environment: ROUNDS (5), SECONDS_EACH (2, whole seconds).
@@ -234,9 +269,11 @@ end
 
 -- The chosen targets that are there, and a note for each one that is not.
 local function present_targets(only, notes)
-  local present, absent = { http = {}, echo = {} }, {}
-  for kind, list in pairs(present) do
-    for _, each in ipairs(TARGETS[kind]) do
+  local present, absent = {}, {}
+  for kind, known in pairs(TARGETS) do
+    local list = {}
+    present[kind] = list
+    for _, each in ipairs(known) do
       if not only or only[each.name] then
         if os.execute(each.needs .. " >/dev/null 2>&1") == 0 then
           list[#list + 1] = each

@@ -1,8 +1,9 @@
 // echo_load: the load of the echo comparison.
 //
-//   echo_load PORT CONNECTIONS SECONDS [BYTES]
+//   echo_load PORT CONNECTIONS SECONDS [BYTES [churn]]
 //
-// Every connection sends a message to 127.0.0.1:PORT, waits until all of it has come back, checks it and sends the next.
+// Every connection sends a message to 127.0.0.1:PORT, waits until all of it has come back, checks it and sends the next. With churn
+// each message has a connection of its own, which this side closes first.
 // Prints one line in the form that compare.lua reads: messages, seconds, p50 and p99 of the round trip, errors (failed
 // connections, and those that got no message back at all).
 // Plain epoll on purpose: the load shall not share code paths with the servers that it compares.
@@ -70,30 +71,57 @@ static double latency_us(double share) {
   return 0;
 }
 
-static int connect_to(int port) {
+static int port, bytes = 64, churn;
+
+// Closed connections keep their port for a minute: so that those don't run out, they come from many addresses.
+static void bind_to_next_address(int fd) {
+  static unsigned turn;
+  enum { ADDRESSES = 200 };
+  struct sockaddr_in address = {.sin_family = AF_INET,
+                                .sin_addr.s_addr = htonl(INADDR_LOOPBACK + 1 + turn++ % ADDRESSES)};
+  int on = 1;
+  setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof on);
+  if (bind(fd, (struct sockaddr *)&address, sizeof address) < 0)
+    fail("bind");
+}
+
+static int connect_to_server(void) {
   int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), on = 1;
   struct sockaddr_in address = {
       .sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
   if (fd < 0)
     fail("socket");
+  if (churn)
+    bind_to_next_address(fd);
   if (connect(fd, (struct sockaddr *)&address, sizeof address) < 0)
     fail("connect");
   setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
   return fd;
 }
 
-static int send_message(struct connection *c, int bytes) {
+static int send_message(struct connection *c) {
   c->received = 0;
   c->sent_at_ns = now_ns();
   return send(c->fd, message, bytes, MSG_NOSIGNAL) == bytes ? 0 : -1;
 }
 
+static void open_connection(struct connection *c, int epoll) {
+  c->fd = connect_to_server();
+  struct epoll_event event = {.events = EPOLLIN, .data.ptr = c};
+  if (epoll_ctl(epoll, EPOLL_CTL_ADD, c->fd, &event) < 0)
+    fail("epoll_ctl");
+}
+
 int main(int count, char **arguments) {
   if (count < 4) {
-    fprintf(stderr, "usage: echo_load PORT CONNECTIONS SECONDS [BYTES]\n");
+    fprintf(stderr, "usage: echo_load PORT CONNECTIONS SECONDS [BYTES [churn]]\n");
     return 2;
   }
-  int connection_count = atoi(arguments[2]), bytes = count > 4 ? atoi(arguments[4]) : 64;
+  int connection_count = atoi(arguments[2]);
+  port = atoi(arguments[1]);
+  if (count > 4)
+    bytes = atoi(arguments[4]);
+  churn = count > 5 && strcmp(arguments[5], "churn") == 0;
   if (connection_count < 1 || bytes < 1 || bytes > MAX_BYTES) {
     fprintf(stderr, "echo_load: 1 connection or more, messages of 1 to %d bytes\n", MAX_BYTES);
     return 2;
@@ -110,18 +138,13 @@ int main(int count, char **arguments) {
   struct connection *connections = calloc(connection_count, sizeof *connections);
   if (epoll < 0 || !connections)
     fail("start");
-  for (int i = 0; i < connection_count; i++) {
-    struct connection *c = &connections[i];
-    c->fd = connect_to(atoi(arguments[1]));
-    struct epoll_event event = {.events = EPOLLIN, .data.ptr = c};
-    if (epoll_ctl(epoll, EPOLL_CTL_ADD, c->fd, &event) < 0)
-      fail("epoll_ctl");
-  }
+  for (int i = 0; i < connection_count; i++)
+    open_connection(&connections[i], epoll);
 
   uint64_t start = now_ns(), end = start + (uint64_t)(atof(arguments[3]) * 1e9), messages = 0, errors = 0;
   int alive = connection_count;
   for (int i = 0; i < connection_count; i++)
-    if (send_message(&connections[i], bytes) < 0)
+    if (send_message(&connections[i]) < 0)
       fail("send");
   while (alive > 0 && now_ns() < end) {
     struct epoll_event events[EVENTS];
@@ -144,7 +167,11 @@ int main(int count, char **arguments) {
         count_latency(now_ns() - c->sent_at_ns);
         messages++;
         c->messages++;
-        wrong = send_message(c, bytes) < 0;
+        if (churn) {
+          close(c->fd);
+          open_connection(c, epoll);
+        }
+        wrong = send_message(c) < 0;
       }
       if (wrong) {
         errors++;

@@ -40,16 +40,15 @@ local function ratio(rounds, base)
   return ("%.2f"):format(middle), ("%.2f-%.2f"):format(report.quantile(values, 0), report.quantile(values, 1))
 end
 
-local HEADER = { "target", "requests/s", "CPU us/request", "user", "system", "p50 us", "p99 us", "peak MiB",
-  "CPU / floor", "range" }
-
 -- `cells[target]` maps round numbers to measurements; returns rows of strings, in the order of `targets`.
-local function rows_of(targets, cells)
-  local rows = { HEADER }
+local function rows_of(load, targets, cells)
+  local work, base = load.work or "request", load.base or "floor"
+  local rows = { { "target", work == "MiB" and "MiB/s" or work .. "s/s", "CPU us/" .. work, "user", "system", "p50 us",
+    "p99 us", "peak MiB", "CPU / " .. base, "range" } }
   for _, target in ipairs(targets) do
     local rounds = cells[target.name]
     if rounds and next(rounds) then
-      local middle, range = ratio(rounds, cells.floor or {})
+      local middle, range = ratio(rounds, cells[base] or {})
       rows[#rows + 1] = { target.name, show("%.0f", median(rounds, "rate")), show("%.2f", median(rounds, "cpu_us")),
         show("%.2f", median(rounds, "user_us")), show("%.2f", median(rounds, "system_us")),
         show("%.0f", median(rounds, "p50_us")), show("%.0f", median(rounds, "p99_us")),
@@ -86,11 +85,12 @@ local function format_rows(rows, markdown)
   return table.concat(lines, "\n")
 end
 
--- The whole result as text: a section per load. `loads` carry name, title and kind, `results[load.name]` the cells.
+-- The whole result as text: a section per load. `loads` carry name, title and kind, and what is
+-- counted (work) and compared with (base) where that is not requests and the floor; `results[load.name]` the cells.
 function report.format(loads, targets, results, notes, markdown)
   local parts = { table.concat(notes, markdown and "\n\n" or "\n") }
   for _, load in ipairs(loads) do
-    local rows = rows_of(targets[load.kind], results[load.name])
+    local rows = rows_of(load, targets[load.kind], results[load.name])
     if #rows > 1 then
       parts[#parts + 1] = (markdown and "### " or "") .. load.title .. "\n" .. (markdown and "\n" or "")
         .. format_rows(rows, markdown)

@@ -284,14 +284,41 @@ describe("UTF-8", function()
     assert.equal("h\195\169", buffer.wrap("h\195\169!"):read_utf8(3))
   end)
 
+  it("judges every pair of bytes and what may follow it alike in its vector and its scalar form", function()
+    local text = ffi.new("uint8_t[48]")
+    for at = 12, 17 do -- across the border of two vectors, and not
+      ffi.fill(text, 48, 97)
+      for first = 0x80, 255 do
+        for second = 0, 255 do
+          for _, third in ipairs { 0x61, 0x80, 0xbf, 0xc2 } do
+            for _, fourth in ipairs { 0x61, 0x80 } do
+              text[at], text[at + 1], text[at + 2], text[at + 3] = first, second, third, fourth
+              if C.mr_utf8_span(text, 48) ~= C.mr_utf8_span_scalar(text, 48) then
+                error(("%02x %02x %02x %02x at %d"):format(first, second, third, fourth, at))
+              end
+            end
+          end
+        end
+      end
+      for length = at, at + 4 do -- cut by the end
+        for _, character in ipairs { "\194\162", "\226\130\172", "\240\159\146\150" } do
+          ffi.fill(text, 48, 97)
+          ffi.copy(text + at, character, #character)
+          local expected = length >= at + #character and length or at
+          assert(C.mr_utf8_span(text, length) == expected and C.mr_utf8_span_scalar(text, length) == expected)
+        end
+      end
+    end
+  end)
+
   it("agrees with a validator in Lua on random bytes", function()
     math.randomseed(SEED)
     local pieces = { "a", "\194\162", "\226\130\172", "\240\159\146\150", "\128", "\226\130", "\240\159",
       "\237\160\128", "\255" }
-    for _ = 1, 3000 do
+    for round = 1, 6000 do
       local parts, expected, ok = {}, 0, true
-      for i = 1, math.random(1, 8) do
-        local pick = math.random(#pieces)
+      for i = 1, math.random(1, 60) do
+        local pick = math.random(round % 2 == 0 and 4 or i > 20 and #pieces or 4)
         parts[i] = pieces[pick]
         if pick <= 4 and ok then expected = expected + #parts[i] else ok = false end
       end

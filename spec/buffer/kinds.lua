@@ -3,7 +3,9 @@
 local buffer = require "moonring.buffer"
 local errors = require "moonring.errors"
 local moonring = require "moonring"
-local ffi = require "ffi"
+local native = require "moonring.native"
+
+local C, ffi = native.C, native.ffi
 
 local M = { list = {} }
 
@@ -81,9 +83,12 @@ add("scoped", true, function(content, case, ...)
   end, ...)
 end)
 
+-- In trace mode the methods are wrapped, each call looks for its line, and nothing is compiled.
+M.traced = C.mr_trace_enabled() ~= 0
+
 -- Runs `fn` often enough to be compiled, and once more in the interpreter.
 function M.compiled_and_interpreted(fn, rounds)
-  for _ = 1, rounds or 80 do
+  for _ = 1, M.traced and 1 or rounds or 80 do
     fn()
   end
   jit.off()

@@ -213,12 +213,14 @@ describe("the access log", function()
       if request.path == "/stream" then
         response:write "abc"
         response:write "def"
+      elseif request.path == "/fail" then
+        error "on purpose"
       elseif request.path ~= "/none" then
         response:send(201, "hello")
       end
     end, function(connect)
       with_stderr(function()
-        for _, path in ipairs { "/a?b", "/stream", "/none" } do
+        for _, path in ipairs { "/a?b", "/stream", "/none", "/fail" } do
           ask(connect, get(path, "Connection: close\r\n"))
         end
       end)
@@ -226,7 +228,8 @@ describe("the access log", function()
       entries[#entries + 1] = ("%s %s %d %d"):format(entry.request.target, entry.peer, entry.status, entry.bytes)
       assert(entry.seconds >= 0)
     end })
-    assert.same({ "/a?b 127.0.0.1 201 5", "/stream 127.0.0.1 200 6", "/none 127.0.0.1 500 22" }, entries)
+    assert.same({ "/a?b 127.0.0.1 201 5", "/stream 127.0.0.1 200 6", "/none 127.0.0.1 500 22",
+      "/fail 127.0.0.1 500 22" }, entries)
   end)
 
   it("writes lines of the common format, which a client can't break", function()

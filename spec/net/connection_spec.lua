@@ -299,11 +299,23 @@ describe("net.connect", function()
   end)
 
   it("refuses hosts and ports that are none", function()
-    for _, options in ipairs { { host = "no.such.name", port = 1 }, { port = 70000 }, { port = 1.5 }, { port = "x" } } do
+    for _, options in ipairs { { host = {}, port = 1 }, { port = 70000 }, { port = 1.5 }, { port = "x" } } do
       local ok, failure = pcall(net.connect, options)
       assert.is_false(ok)
       assert.equal("argument", failure.code)
     end
+  end)
+
+  it("connects by name, and tells of names that there are none of", function()
+    moonring.scope(function(scope)
+      local listener = scope:own(assert(net.listen {}))
+      local client = scope:own(assert(net.connect { host = "service.localhost", port = listener.port }))
+      assert.equal("127.0.0.1:" .. listener.port, tostring(client:peer()))
+      local connection, message, code = net.connect { host = "no.such.invalid", port = 1 }
+      assert.is_nil(connection)
+      assert.equal("NXDOMAIN", code)
+      assert.is_truthy(message:find("no.such.invalid", 1, true))
+    end)
   end)
 
   it("connects over IPv6", function()
@@ -471,5 +483,35 @@ end)
 describe("the marks of a queue", function()
   it("are ordered", function()
     assert.is_true(connections.WRITE_LOW < connections.WRITE_HIGH)
+  end)
+end)
+
+describe("many writers at once", function()
+  it("are all woken, also when one turn has no room for all their events", function()
+    local script = [[
+      local moonring, net = require "moonring", require "moonring.net"
+      local listener = assert(net.listen {})
+      local go, clients, done = moonring.event(), {}, 0
+      moonring.spawn(net.serve, listener, function() moonring.sleep(100) end)
+      for i = 1, 1500 do clients[i] = assert(net.connect { port = listener.port }) end
+      moonring.scope(function(scope)
+        scope:deadline(10)
+        for i = 1, 1500 do
+          scope:spawn(function()
+            go:wait()
+            clients[i]:write("x")
+            clients[i]:flush()
+            done = done + 1
+          end)
+        end
+        moonring.sleep(0.05)
+        go:set()
+      end)
+      print("done " .. done)
+      os.exit(0)
+    ]]
+    local status, output = process.run("ulimit -n $(ulimit -Hn); " .. process.command("-e", script))
+    assert.equal(0, status, output)
+    assert.equal("done 1500\n", output)
   end)
 end)

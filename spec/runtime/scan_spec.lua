@@ -156,7 +156,10 @@ local HEADS = {
   ["an escape far in a value"] = { REQUEST .. "A: " .. LONG .. "\27c\r\n\r\n", "BAD_VALUE at 17" },
 
   ["as many fields as there is room for"] = { REQUEST .. ("a:\r\n"):rep(C.MR_HEAD_FIELDS_MAX) .. "\r\n" },
-  ["one field too many"] = { REQUEST .. ("a:\r\n"):rep(C.MR_HEAD_FIELDS_MAX + 1) .. "\r\n", "TOO_MANY at " .. (#REQUEST + 4 * C.MR_HEAD_FIELDS_MAX) },
+  ["one field too many"] = {
+    REQUEST .. ("a:\r\n"):rep(C.MR_HEAD_FIELDS_MAX + 1) .. "\r\n",
+    "TOO_MANY at " .. (#REQUEST + 4 * C.MR_HEAD_FIELDS_MAX),
+  },
 }
 
 local function mutate(text, random)

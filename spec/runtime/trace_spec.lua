@@ -113,6 +113,24 @@ one:release()
 data[42] = 1]], "write after release: byte 42", { released = 4, allocated = 2 })
   end)
 
+  it("follows allocations that compiled code makes", function()
+    local text, status = traced [[
+      local net = require "moonring.net"
+      moonring.scope(function(scope)
+        local listener = scope:own(net.listen {})
+        local client = scope:own(net.connect { port = listener.port })
+        local server = scope:own(listener:accept())
+        for i = 1, 300 do
+          for k = 1, 20 do client:write(k .. "\n") end
+          server:read()
+        end
+        print "fine"
+      end)
+    ]]
+    assert.is_truthy(text:find("fine", 1, true), text)
+    assert.equal(0, status)
+  end)
+
   it("tells at a scope's end what it has not released, grouped by place, but not what it returns or owns", function()
     local text = traced [[
 kept = {}

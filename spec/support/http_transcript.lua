@@ -1,19 +1,29 @@
--- Reads a stream of messages with the codec, as a server or a client does that gets it in pieces, and writes down what it made
--- of it. The transcript must be the same for every way of cutting the same bytes: specs and the fuzzer compare them.
+-- Reads a stream of messages with the codec, as a server or a client does that gets it in pieces, and writes down
+-- what it made of it. The transcript must be the same for every way of cutting the same bytes: specs and the fuzzer
+-- compare them.
 
 local codec = require "moonring.http.codec"
+local multipart = require "moonring.http.codec.multipart"
 local native = require "moonring.native"
 
 local ffi = native.ffi
 
 local M = {}
 
+-- The C library's memory, exactly as long as the text: the sanitizer knows where it ends.
+pcall(ffi.cdef, "void *malloc(size_t size); void free(void *memory);")
+
+local function allocate(text)
+  local memory = ffi.gc(ffi.cast("uint8_t *", ffi.C.malloc(math.max(#text, 1))), ffi.C.free)
+  ffi.copy(memory, text, #text)
+  return memory
+end
+
 -- What a connection's extend does: the remaining bytes and the new piece in one run, at an address of its own.
 local function gather(self, piece)
   local rest = ffi.string(self.buffer.data_ + self.buffer.position_, self.buffer.limit_ - self.buffer.position_)
   local text = rest .. piece
-  self.memory = ffi.new("uint8_t[?]", math.max(#text, 1))
-  ffi.copy(self.memory, text, #text)
+  self.memory = allocate(text)
   self.buffer = ffi.new "mr_buffer"
   self.buffer.data_ = self.memory
   self.buffer.limit_, self.buffer.capacity_ = #text, #text
@@ -106,6 +116,46 @@ function M.of(kind, pieces, limits, method)
     end
   end
   return table.concat(self.lines, "\n")
+end
+
+-- A piece of content at an address of its own.
+local function buffer_of(piece)
+  local memory = allocate(piece)
+  local buffer = ffi.new "mr_buffer"
+  buffer.data_, buffer.limit_, buffer.capacity_ = memory, #piece, #piece
+  return buffer, memory
+end
+
+--- The same for the parts of a multipart body whose boundary is "B".
+---@param pieces string[]
+---@param limits? table
+---@return string
+function M.of_parts(pieces, limits)
+  local parser = multipart.new("B", limits)
+  local lines, content = {}, {}
+  for _, piece in ipairs(pieces) do
+    local buffer, memory = buffer_of(piece)
+    while true do
+      local event, first, second = parser:next(buffer)
+      if event == "part" then
+        lines[#lines + 1] = ("part %s %s %s %s"):format(tostring(first.name), tostring(first.filename),
+          tostring(first.content_type), table.concat(first.fields, "\1"))
+      elseif event == "data" then
+        content[#content + 1] = second and ffi.string(memory + second, first) or first
+      elseif event == "end" then
+        lines[#lines + 1] = "end " .. table.concat(content)
+        content = {}
+      elseif event == false then
+        lines[#lines + 1] = ("refused %d %s"):format(first, second)
+        return table.concat(lines, "\n") -- how much of the last part's content came before that is no matter
+      else
+        if event == "done" then lines[#lines + 1] = "done" end
+        break
+      end
+    end
+    if parser:is_done() then break end
+  end
+  return table.concat(lines, "\n") .. "\n" .. table.concat(content)
 end
 
 --- Cuts text at the given offsets (in order, 0 to #text).

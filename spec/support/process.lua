@@ -6,6 +6,7 @@ local M = {}
 
 local root = debug.getinfo(1, "S").source:match("^@(.*)spec/support/process%.lua$")
 local executable = os.getenv("MOONRING") or root .. "build/moonring"
+M.executable = executable
 
 local function quote(text)
   return "'" .. tostring(text):gsub("'", "'\\''") .. "'"
@@ -36,6 +37,12 @@ function M.run(command)
   pipe:close()
   local output, status = text:match("^(.*)status=(%d+)\n$")
   return tonumber(status), output
+end
+
+--- Runs a command with a system call of it or of its children made to fail. The leak checker of the sanitizer build
+--- can't run under a tracer.
+function M.run_injected(fault, command)
+  return M.run(("ASAN_OPTIONS=detect_leaks=0 strace -f -qq -o /dev/null -e inject=%s %s"):format(fault, command))
 end
 
 local Process = {}

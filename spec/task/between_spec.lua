@@ -311,6 +311,27 @@ describe("a pool", function()
     assert.same({ "1r1", "2r1", "3r1", "4r1" }, order)
   end)
 
+  it("can be chosen among other waits, and opens after the choice", function()
+    moonring.scope(function()
+      local opened = 0
+      local pool = moonring.pool { size = 1, open = function()
+        moonring.sleep(0)
+        opened = opened + 1
+        return { close = function() end }
+      end }
+      local name, first = moonring.select { one = pool:acquire_op(), late = moonring.sleep_op(60) }
+      assert.equal("one", name)
+      assert.equal(1, opened)
+      assert.equal("late", (moonring.select { one = pool:acquire_op(), late = moonring.sleep_op(0.001) }))
+      assert.same({ idle = 0, lent = 1, waiting = 0 }, pool:stats())
+      moonring.after(0.001, function() pool:release(first) end)
+      assert.equal(first, pool:acquire_op():perform())
+      pool:close()
+      assert.equal("closed", (code_of(function() pool:acquire_op():perform() end)))
+      pool:release(first)
+    end)
+  end)
+
   it("applies deadlines to waiting and keeps no trace of who gave up", function()
     moonring.scope(function()
       local pool = moonring.pool { open = counted {}, size = 1 }

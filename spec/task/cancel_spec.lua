@@ -1,25 +1,19 @@
 local moonring = require "moonring"
 local net = require "moonring.net"
 local errors = require "moonring.errors"
-local task = require "moonring.task"
 local test = require "moonring.test"
+local with_stderr = require "spec.support.stderr"
 
 local function code_of(fn, ...)
   local ok, failure = pcall(fn, ...)
   return not ok and type(failure) == "table" and failure.code or nil, failure
 end
 
--- What io.stderr gets while fn runs.
+-- What is written to standard error while fn runs, and how that ends.
 local function stderr_of(fn)
-  local written, original = {}, io.stderr
-  io.stderr = { write = function(_, ...) -- luacheck: ignore
-    for i = 1, select("#", ...) do
-      written[#written + 1] = tostring((select(i, ...)))
-    end
-  end }
-  local ok, failure = pcall(fn)
-  io.stderr = original -- luacheck: ignore
-  return table.concat(written), ok, failure
+  local ok, failure
+  local text = with_stderr(function() ok, failure = pcall(fn) end)
+  return text, ok, failure
 end
 
 describe("a deadline", function()
@@ -30,6 +24,30 @@ describe("a deadline", function()
     end)
     assert.equal("deadline", code)
     assert.matches("0%.01 s given at .*cancel_spec%.lua:%d+", failure.message)
+  end)
+
+  it("names its place also when it is one of several, and passes while the end waits for children", function()
+    local lines = {}
+    local function failure_of_inner()
+      local _, failure = code_of(function()
+        lines.inner = debug.getinfo(1, "l").currentline + 1
+        moonring.timeout(0.01, function()
+          moonring.spawn(moonring.sleep, 60)
+          if lines.wait then moonring.timeout(60, moonring.sleep, 60) end
+        end)
+      end)
+      return failure
+    end
+    for _, wait in ipairs { false, true } do
+      lines.wait = wait
+      moonring.timeout(60, function()
+        moonring.scope(function()
+          assert.matches("cancel_spec%.lua:" .. "%d+", tostring(failure_of_inner()))
+          local failure = coroutine.wrap(failure_of_inner)()
+          assert.matches("cancel_spec%.lua:" .. lines.inner .. " ", failure.message)
+        end)
+      end)
+    end
   end)
 
   it("is the nearest of the nested ones", function()
@@ -157,6 +175,49 @@ describe("a cancellation", function()
     assert.is_true(closed)
   end)
 
+  it("of a later task ends it at once, and its error is made when somebody asks", function()
+    moonring.scope(function(scope)
+      local mine = errors.new("cancelled", "mine")
+      local plain, with_reason, of_scope = moonring.after(60, print), moonring.after(60, print), nil
+      plain:cancel()
+      with_reason:cancel(mine)
+      assert.is_true(plain:has_ended())
+      plain:cancel()
+      local ok, failure = plain:join()
+      assert.is_false(ok)
+      assert.equal("cancelled", failure.code)
+      assert.equal(failure, select(2, plain:join()))
+      assert.equal(mine, select(2, with_reason:join()))
+      assert.matches("failed", tostring(plain))
+      local _, left_by = pcall(moonring.scope, function(inner)
+        of_scope = moonring.after(60, print)
+        inner:cancel(mine)
+      end)
+      assert.equal(mine, left_by)
+      assert.equal(mine, select(2, of_scope:join()))
+      assert.is_true(scope.is_open)
+    end)
+  end)
+
+  it("goes by what runs while a scope ends, and reaches it again afterwards", function()
+    local closed, code
+    moonring.scope(function(scope)
+      local child = scope:spawn(function()
+        moonring.scope(function(inner)
+          inner:own { close = function()
+            moonring.timeout(5, moonring.sleep, 0.01) -- a scope of its own, opened by the release
+            closed = true
+          end }
+        end)
+        code = code_of(moonring.sleep, 60)
+      end)
+      moonring.sleep(0)
+      child:cancel()
+    end)
+    assert.is_true(closed)
+    assert.equal("cancelled", code)
+  end)
+
   it("of the running task itself is raised by its next wait", function()
     local went_on, code
     moonring.scope(function(scope)
@@ -240,114 +301,6 @@ describe("a cancellation", function()
       child:cancel()
     end)
     assert.equal("kept", got)
-  end)
-end)
-
--- Every kind of wait, by name: a function that waits for ever, given a place to put what it needs.
-local function fill(connection)
-  local block = ("x"):rep(65536)
-  while connection:write(block) do end
-end
-
-local kinds = {
-  ["sleep"] = function() moonring.sleep(60) end,
-  ["receive of a channel"] = function() moonring.channel():receive() end,
-  ["send to a channel"] = function() moonring.channel():send(1) end,
-  ["acquire of a semaphore"] = function()
-    local semaphore = moonring.semaphore()
-    semaphore:acquire()
-    semaphore:acquire()
-  end,
-  ["wait of an event"] = function() moonring.event():wait() end,
-  ["acquire of a pool"] = function()
-    local pool = moonring.pool { size = 1, open = function() return { close = function() end } end }
-    pool:acquire()
-    pool:acquire()
-  end,
-  ["join of a task"] = function(outside) outside:join() end,
-  ["select"] = function(_, client)
-    moonring.select { moonring.sleep_op(60), moonring.channel():receive_op(), client:read_op() }
-  end,
-  ["read of a connection"] = function(_, client) client:read() end,
-  ["write of a connection"] = function(_, client) fill(client) end,
-  ["flush of a connection"] = function(_, client)
-    client:write(("x"):rep(262144))
-    while client:flush() do
-      client:write(("x"):rep(262144))
-    end
-  end,
-  ["accept of a listener"] = function(_, _, listener) listener:accept() end,
-  ["a service"] = function(_, _, listener) net.serve(listener, function(connection) connection:read() end) end,
-  ["the end of a scope"] = function()
-    moonring.scope(function(scope) scope:spawn(moonring.sleep, 60) end)
-  end,
-  ["a coroutine of the user's own"] = function()
-    coroutine.wrap(function() coroutine.wrap(moonring.sleep)(60) end)()
-  end,
-}
-
-describe("every wait", function()
-  for name, wait in pairs(kinds) do
-    it("is ended within a turn by a cancellation and leaves nothing: " .. name, function()
-      local operations, timers = moonring.stats().operations, moonring.stats().timers
-      moonring.scope(function(scope)
-        local listener = scope:own(assert(net.listen {}))
-        local client = scope:own(assert(net.connect { port = listener.port }))
-        local server = scope:own(assert(listener:accept()))
-        local outside = scope:spawn(moonring.sleep, 60)
-        local count = task.count()
-        local child = scope:spawn(wait, outside, client, listener)
-        moonring.sleep(0.03)
-        assert.is_false(child:has_ended())
-        local turns = moonring.stats().turns
-        child:cancel()
-        child:join()
-        assert.is_true(moonring.stats().turns - turns <= 2, "turns: " .. moonring.stats().turns - turns)
-        assert.equal(count, task.count())
-        -- The other side is still there, and usable.
-        assert.is_true(server:write "still")
-        outside:cancel()
-      end)
-      local deadline = moonring.now() + 5
-      while moonring.stats().operations > operations and moonring.now() < deadline do
-        moonring.sleep(0.01)
-      end
-      assert.equal(operations, moonring.stats().operations)
-      assert.equal(timers, moonring.stats().timers)
-    end)
-  end
-
-  it("gives memory back only after the kernel's completion", function()
-    moonring.scope(function(scope)
-      local listener = scope:own(assert(net.listen {}))
-      local client = scope:own(assert(net.connect { port = listener.port }))
-      local server = scope:own(assert(listener:accept()))
-      local buffer = scope:allocate(200000)
-      buffer:write(("b"):rep(200000))
-      buffer:reset_for_read()
-      local before = moonring.stats().memory.chunk_bytes
-      local writer = scope:spawn(function()
-        while true do
-          local slice = buffer:slice()
-          client:write(slice)
-          slice:release()
-        end
-      end)
-      moonring.sleep(0.03)
-      writer:cancel()
-      writer:join()
-      buffer:release()
-      -- The kernel has some of it: it stays although its owner has let go.
-      assert.is_true(moonring.stats().memory.chunk_bytes >= before)
-      client:close(0)
-      server:close(0)
-      local deadline = moonring.now() + 5
-      while moonring.stats().memory.chunk_bytes >= before and moonring.now() < deadline do
-        collectgarbage() -- the slice of the write that was cancelled
-        moonring.sleep(0.01)
-      end
-      assert.is_true(moonring.stats().memory.chunk_bytes < before)
-    end)
   end)
 end)
 

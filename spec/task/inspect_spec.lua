@@ -93,12 +93,43 @@ describe("the watchdog", function()
     assert.equal(0, status)
     assert.matches("the loop has been held for 0%.1", output)
     assert.matches("Task %d+ the hog .* has held the loop", output)
-    assert.matches("in function 'computes'", output)
+    assert.matches("it is here:.-in function 'computes'", output)
     assert.matches("spawned at %(command line%):%d+", output:gsub("%[string.-%]", "(command line)"))
   end)
 
-  it("reports a task that blocks", function()
-    assert.matches("the hog", (select(2, run(script "os.execute('sleep 0.4')"))))
+  it("reports where a task blocks", function()
+    local _, output = run(script "os.execute('sleep 0.4')")
+    assert.matches("the hog .-it is here:\n[^\n]+\n[^\n]+:5: in function 'computes'", output)
+  end)
+
+  it("reports from within a coroutine of the user's own, and from a compiled loop when that ends", function()
+    local _, output = run(script [=[
+      local function spins()
+        local sum, start = 0, moonring.now()
+        while moonring.now() - start < 0.4 do
+          for i = 1, 1e6 do sum = sum + i % 7 end
+        end
+      end
+      coroutine.wrap(spins)()
+    ]=])
+    assert.matches("the hog .-it is here:.-in function <.-inside of:.-in function 'computes'", output)
+  end)
+
+  it("leaves a hook of the script's own in its place", function()
+    local _, output = run [[
+      local moonring = require "moonring"
+      jit.off()
+      moonring.watchdog(0.1)
+      local calls = 0
+      debug.sethook(function() calls = calls + 1 end, "c")
+      local t = os.clock()
+      while os.clock() - t < 0.3 do end
+      local before = calls
+      tostring(1)
+      print(calls > before and "still there")
+    ]]
+    assert.matches("has held the loop", output)
+    assert.matches("still there", output)
   end)
 
   it("says nothing of a loop that is idle, or busy with many", function()
@@ -108,8 +139,8 @@ describe("the watchdog", function()
       moonring.sleep(0.4)
       for _ = 1, 40 do
         moonring.spawn(function()
-          local t = os.clock()
-          while os.clock() - t < 0.01 do end
+          local start = moonring.now()
+          while moonring.now() - start < 0.01 do end
         end)
       end
     ]]
@@ -140,6 +171,42 @@ describe("a deadlock", function()
     assert.matches("deadlock: every task waits", output)
     assert.matches("stuck: waits for channel:receive", output)
     assert.matches("released", output)
+  end)
+
+  it("is found after connections, timers and signals have been at work, whatever of them is still known inside", function()
+    local status, output = run [[
+      local moonring, net = require "moonring", require "moonring.net"
+      moonring.watchdog(10)
+      moonring.scope(function(scope)
+        local listener = scope:own(assert(net.listen {}))
+        local client = scope:own(assert(net.connect { port = listener.port }))
+        local server = scope:own(assert(listener:accept()))
+        client:write(("x"):rep(1000000))
+        for _ = 1, 3 do server:read() end
+        moonring.after(60, print):cancel()
+        pcall(moonring.timeout, 0.01, server.write, server, ("y"):rep(100000000))
+        pcall(moonring.timeout, 0.01, listener.accept, listener)
+        client:close(0)
+        server:close(0)
+      end)
+      moonring.event():wait()
+    ]]
+    assert.equal(1, status)
+    assert.matches("deadlock: every task waits", output)
+  end)
+
+  it("is not seen where a peer may still come", function()
+    moonring.scope(function(scope)
+      local child = process.start(scope, process.command("-e", [[
+        local moonring, net = require "moonring", require "moonring.net"
+        local listener = net.listen {}
+        print("up")
+        moonring.event():wait()
+      ]]))
+      child:expect "up"
+      moonring.sleep(0.2)
+      assert.is_true(child:is_running())
+    end)
   end)
 
   it("ends the process also when a task does not let itself be cancelled", function()

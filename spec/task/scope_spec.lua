@@ -164,6 +164,168 @@ describe("a scope", function()
     end)
   end)
 
+  it("is told from the one that is opened next by who keeps it", function()
+    for _, end_it in ipairs { function() end, function() moonring.sleep(0) end } do
+      local stale, log, buffer
+      moonring.scope(function(scope)
+        stale, buffer = scope, scope:allocate(16)
+        end_it()
+      end)
+      moonring.scope(function(fresh) -- has the same place in the task
+        local mine, waiter = fresh:allocate(16), fresh:spawn(moonring.sleep, 60)
+        log = {}
+        fresh:own(resource(log, "the fresh one's"))
+        for _, use in ipairs { "spawn", "own", "allocate", "allocate_aligned", "release", "deadline", "spawn_owning" } do
+          local arguments = { own = resource(log, "late"), spawn = print, release = mine }
+          local ok, failure = pcall(stale[use], stale, arguments[use] or 8, 8)
+          assert.is_false(ok)
+          assert.equal("closed", failure.code)
+        end
+        stale:cancel()
+        stale:close()
+        assert.is_false(stale.is_open)
+        assert.is_false(stale:cancelled())
+        assert.matches("closed", tostring(stale))
+        assert.equal("closed", select(2, pcall(buffer.read_u8, buffer)).code)
+        assert.is_true(fresh.is_open)
+        assert.is_false(fresh:cancelled())
+        moonring.sleep(0)
+        assert.is_false(waiter:has_ended())
+        mine:write_u8(1)
+        assert.same({ "late" }, log)
+        waiter:cancel()
+      end)
+      assert.same({ "late", "the fresh one's" }, log)
+    end
+  end)
+
+  it("remembers why it was cancelled", function()
+    local kept, reason = nil, errors.new("cancelled", "mine")
+    moonring.scope(function(scope)
+      kept = scope
+      scope:cancel(reason)
+      assert.equal(reason, scope:cancelled())
+    end)
+    assert.equal(reason, kept:cancelled())
+  end)
+
+  it("releases buffers and other things in the one order of their making", function()
+    local log, buffers = {}, {}
+    local function open_buffers()
+      local open = ""
+      for _, buffer in ipairs(buffers) do
+        open = open .. (buffer.is_open and "o" or "-")
+      end
+      return open
+    end
+    local function witness(name)
+      return { close = function() log[#log + 1] = name .. " " .. open_buffers() end }
+    end
+    moonring.scope(function(scope)
+      buffers[1] = scope:allocate(10)
+      scope:own(witness "a")
+      buffers[2] = scope:allocate(10)
+      buffers[3] = scope:allocate_aligned(10, 64)
+      scope:own(witness "b")
+      buffers[4] = scope:allocate(200000)
+    end)
+    assert.same({ "b ooo-", "a o---" }, log)
+    assert.equal("----", open_buffers())
+  end)
+
+  it("does nothing to a buffer that was released in it and is another's by now", function()
+    local count = moonring.stats().memory.iovec_count
+    moonring.scope(function(outer)
+      local first = outer:allocate(32)
+      local others = {}
+      moonring.scope(function(inner)
+        local mine = {}
+        for i = 1, 5 do
+          mine[i] = inner:allocate(32)
+        end
+        for _, i in ipairs { 3, 1, 5 } do -- from the middle and from both ends of its list
+          mine[i]:release()
+          others[#others + 1] = outer:allocate(32)
+        end
+        assert.equal("argument", select(2, pcall(inner.release, inner, mine[3])).code)
+        assert.equal(mine[2], inner:release(mine[2], outer))
+        others[#others + 1] = mine[2]
+      end)
+      for i, buffer in ipairs(others) do
+        buffer:write_u32(i)
+      end
+      first:write_u32(0)
+      assert.equal(count + 5, moonring.stats().memory.iovec_count)
+    end)
+    assert.equal(count, moonring.stats().memory.iovec_count)
+  end)
+
+  it("refuses sizes that are none, and larger ones are had all the same", function()
+    moonring.scope(function(scope)
+      for _, size in ipairs { -1, 0.5, 0 / 0, 2 ^ 31, "x" } do
+        assert.equal("argument", select(2, pcall(scope.allocate, scope, size)).code)
+      end
+      assert.equal(0, scope:allocate(0).capacity)
+      assert.equal(3000000, scope:allocate(3000000).capacity)
+    end)
+  end)
+
+  it("of a coroutine of the user's own may end in another order than they were opened in", function()
+    local log = {}
+    moonring.scope(function(outer)
+      local generator = coroutine.wrap(function()
+        moonring.scope(function(scope)
+          scope:own(resource(log, "the generator's"))
+          coroutine.yield(1)
+          moonring.sleep(0)
+          coroutine.yield(2)
+        end)
+        return "end"
+      end)
+      assert.equal(1, generator())
+      moonring.scope(function(scope)
+        scope:own(resource(log, "the block's"))
+        assert.equal(2, generator())
+        assert.equal("end", generator()) -- ends the scope around this one
+        assert.same({ "the generator's" }, log)
+        assert.is_true(scope.is_open)
+        moonring.sleep(0)
+      end)
+      assert.same({ "the generator's", "the block's" }, log)
+      assert.is_true(outer.is_open)
+      local child = moonring.spawn(moonring.sleep, 0)
+      child:join()
+    end)
+  end)
+
+  it("that an abandoned coroutine has left open ends with the task", function()
+    local log, generator, child = {}, nil, nil
+    local count, iovecs = task.count(), moonring.stats().memory.iovec_count
+    moonring.scope(function(outer)
+      outer:spawn(function()
+        generator = coroutine.wrap(function()
+          moonring.scope(function(scope)
+            scope:allocate(100)
+            scope:own(resource(log, "left"))
+            child = scope:spawn(moonring.sleep, 60)
+            coroutine.yield()
+            log[#log + 1] = scope.is_open
+          end)
+          return "late"
+        end)
+        generator()
+        moonring.sleep(0)
+        log[#log + 1] = "the task's end"
+      end)
+    end)
+    assert.same({ "the task's end", "left" }, log)
+    assert.is_true(child:has_ended())
+    assert.equal(count, task.count())
+    assert.equal(iovecs, moonring.stats().memory.iovec_count)
+    assert.equal("late", generator()) -- is in nobody's way
+    assert.is_false(log[3])
+  end)
+
   it("can be closed before its block ends", function()
     local log, child_ended = {}, nil
     moonring.scope(function(scope)

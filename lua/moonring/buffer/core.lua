@@ -13,7 +13,7 @@ local errors = require "moonring.errors"
 
 local C, ffi = native.C, native.ffi
 local band, tobit = bit.band, bit.tobit
-local cast, istype = ffi.cast, ffi.istype
+local cast, istype, ffi_string = ffi.cast, ffi.istype, ffi.string
 local raise = errors.raise
 
 local M = {}
@@ -69,6 +69,18 @@ function M.check_length(what, length)
 end
 local check_length = M.check_length
 
+--- Raises what a negative result of a function of the library says.
+function M.check_made(result, what)
+  if result >= 0 then return end
+  local _, message, code = errors.world(result, what)
+  errors.raise(result == -22 and "argument" or code, "%s", message)
+end
+
+--- What a call returns for bytes that are there and are not of the form.
+function M.malformed(what, text, ...)
+  return nil, what .. ": " .. text:format(...), "EILSEQ"
+end
+
 --- Options as a table: an empty one for nil; raises "argument" for anything else.
 function M.options(what, options)
   if options == nil then return {} end
@@ -84,6 +96,13 @@ function M.readable(self, what, count)
   if count > left then refuse(self, what, count, "underflow") end
   if count == 0 then check_open(self, what) end
   return position, count
+end
+
+--- `count` bytes from the absolute `offset` on, which are there, as a string. No tail call: the frame keeps the buffer,
+--- and with it the memory that the pointer leads to.
+function M.string_at(self, offset, count)
+  local text = ffi_string(self.data_ + offset, count)
+  return text
 end
 
 --- Checks that `count` bytes can be written at the position. Returns it.

@@ -146,6 +146,37 @@ function M.owned(capacity, alignment)
   return make(scoped, "allocate_aligned", capacity, alignment)
 end
 
+--- A list of buffers that are released together, for a scope: C.mr_holder_release does so. What an owner forgets with it
+--- is released by its finalizer.
+---@return ffi.cdata* holder
+function M.holder()
+  local holder = C.mr_holder_create(scoped)
+  if holder == nil then errors.raise("ENOMEM", "moonring.scope: no memory") end
+  return ffi.gc(holder, C.mr_holder_destroy)
+end
+
+--- Whether a value is a lease, ended ones included.
+function M.is_lease(value)
+  return ffi.istype(core.lease_pointer, value)
+end
+
+local function hold_slowly(holder, capacity)
+  local lease = M.owned(capacity)
+  C.mr_holder_add(holder, lease)
+  return lease
+end
+
+--- A native buffer as of owned, put on the holder's list.
+---@param holder ffi.cdata*
+---@param capacity integer bytes
+---@return moonring.Buffer
+function M.held(holder, capacity)
+  core.check_length("allocate", capacity)
+  local lease = C.mr_holder_allocate(holder, memory.handle(), capacity)
+  if lease == nil then return hold_slowly(holder, capacity) end
+  return lease
+end
+
 --- A buffer of `size` bytes (default: the pool's), position 0, limit = capacity. What is in it is left from earlier
 --- use. Release it through itself, or give it to a scope.
 ---@param size? integer

@@ -7,13 +7,15 @@
 --
 -- A field is { name, type } with a number's type ("u16", "f64_le" ...); { name, "bytes", size } for a string and
 -- { name, "buffer", size } for a view, where size is a number or the name of an earlier field; { name, "pad", size }
--- for bytes that are skipped, and written as 0. Each run of fields of fixed size takes one bounds check. Reading and
--- writing are all or nothing.
+-- for bytes that are skipped, and written as 0; { name, "varint" } and { name, "varint_mqtt" } for numbers of variable
+-- length. Each run of fields of fixed size takes one bounds check. Reading and writing are all or nothing. Bytes that are
+-- there and are no such number are what the world sent: nil, a message and "EILSEQ" or "ERANGE".
 
 local errors = require "moonring.errors"
 local native = require "moonring.native"
 local core = require "moonring.buffer.core"
 local numbers = require "moonring.buffer.numbers"
+local varints = require "moonring.buffer.text"
 
 local M = {}
 
@@ -28,13 +30,14 @@ local function misuse(text, ...)
   errors.raise("argument", "buffer.struct: " .. text, ...)
 end
 
+local VARINTS = varints.varints
 local BLOBS = { bytes = true, buffer = true, pad = true }
 
 local function check_size(field, seen)
   local name, type_name, size = field[1], field[2], field[3]
   if type(size) == "string" then
     local source = seen[size]
-    if type_name == "pad" or not source or not source.raw then
+    if type_name == "pad" or not source or not (source.raw or source.varint) then
       misuse("the size of %s names %s, which is no number before it", name, size)
     end
     if source.type:find("^[if]") then
@@ -56,10 +59,10 @@ local function analyse(fields)
     if type(field) ~= "table" or type(field[1]) ~= "string" then misuse("field %d must be { name, type }", i) end
     local name, type_name = field[1], field[2]
     if seen[name] then misuse("there are two fields %s", name) end
-    local raw = numbers.raw[type_name]
-    if not raw and not BLOBS[type_name] then misuse("%s has no type %s", name, tostring(type_name)) end
-    if not raw then check_size(field, seen) end
-    out[i] = { name = name, type = type_name, raw = raw, size = raw and raw.size or field[3], number = i }
+    local raw, varint = numbers.raw[type_name], VARINTS[type_name]
+    if not raw and not varint and not BLOBS[type_name] then misuse("%s has no type %s", name, tostring(type_name)) end
+    if BLOBS[type_name] then check_size(field, seen) end
+    out[i] = { name = name, type = type_name, raw = raw, varint = varint, size = raw and raw.size or field[3], number = i }
     seen[name] = out[i]
   end
   return out, seen
@@ -78,7 +81,7 @@ end
 local function runs_of(fields)
   local runs, run = {}, { size = 0 }
   for _, field in ipairs(fields) do
-    if type(field.size) == "string" then
+    if field.varint or type(field.size) == "string" then
       run.ended_by = field
       runs[#runs + 1] = run
       run = { size = 0 }
@@ -92,7 +95,8 @@ local function runs_of(fields)
 end
 
 local function prelude(emit, fields)
-  emit "local core, raw, ffi_string, move, fill, unsized = ..."
+  emit "local core, raw, ffi_string, move, fill, unsized, varints = ..."
+  emit "local load_varint, store_varint, check_varint = varints.load_varint, varints.store_varint, varints.check_varint"
   emit "local refuse, tonumber, check_open, type = core.refuse, tonumber, core.check_open, type"
   local done = {}
   for _, field in ipairs(fields) do
@@ -124,7 +128,19 @@ local function length_of(field, seen)
   return type(field.size) == "string" and ("n%d"):format(seen[field.size].number) or tostring(field.size)
 end
 
-local function load_variable(emit, field, seen, refuse)
+-- cut: what is done when the number goes on behind the limit.
+local function load_varint(emit, field, cut)
+  local number, varint = field.number, field.varint
+  emit("local f%d, c%d, e%d = load_varint(%q, data + at, limit - at, %d, %s)", number, number, number,
+    "struct: " .. field.name, varint.bytes_max, tostring(varint.minimal))
+  emit("if not f%d then", number)
+  emit("if c%d == 0 then %s end", number, cut)
+  emit("return nil, c%d, e%d end", number, number)
+  emit("at = at + c%d", number)
+end
+
+local function load_variable(emit, field, seen, refuse, cut)
+  if field.varint then return load_varint(emit, field, cut) end
   local source = seen[field.size]
   emit("local n%d = tonumber(f%d)", source.number, source.number)
   emit("if n%d > limit - at then %s end", source.number, refuse:format(0):gsub("0", "n" .. source.number, 1))
@@ -134,12 +150,13 @@ end
 
 local function generate_read(emit, fields, seen, runs)
   local refuse = 'refuse(self, "struct:read", at - self.position_ + %s, "underflow")'
+  local cut = refuse:format("limit - at + 1")
   emit "local function read(self, into)"
   emit "local at, limit, data = self.position_, self.limit_, self.data_"
   emit "if limit == 0 then check_open(self, 'struct:read') end"
   for _, run in ipairs(runs) do
     load_run(emit, run, refuse)
-    if run.ended_by then load_variable(emit, run.ended_by, seen, refuse) end
+    if run.ended_by then load_variable(emit, run.ended_by, seen, refuse, cut) end
   end
   local values, sets = {}, {}
   for _, field in ipairs(fields) do
@@ -163,13 +180,14 @@ local function generate_read(emit, fields, seen, runs)
   emit "end"
 end
 
--- How many bytes the record takes that begins at data, as far as the `limit` bytes there tell: at least so many.
+-- How many bytes the record takes that begins at data, as far as the `limit` bytes there tell: at least so many. nil, a
+-- message and a code when it is none.
 local function generate_measure(emit, seen, runs)
   emit "local function measure(data, limit)"
   emit "local at = 0"
   for _, run in ipairs(runs) do
     load_run(emit, run, "return at + %d")
-    if run.ended_by then load_variable(emit, run.ended_by, seen, "return at + %d") end
+    if run.ended_by then load_variable(emit, run.ended_by, seen, "return at + %d", "return limit + 1") end
   end
   emit "return at"
   emit "end"
@@ -177,7 +195,7 @@ end
 
 local function check_field(emit, field, seen)
   local number, name = field.number, field.name
-  if field.raw then
+  if field.raw or field.varint then
     emit("local f%d = record[%q]", number, name)
     if field.sizes then
       emit("local given%d = f%d", number, number)
@@ -185,7 +203,11 @@ local function check_field(emit, field, seen)
       emit("if given%d ~= nil and given%d ~= f%d then unsized(%q, given%d, f%d) end", number, number, number, name, number,
         number)
     end
-    emit("f%d = check_%s(f%d, %q)", number, field.type, number, "struct:write: " .. name)
+    if field.varint then
+      emit("local l%d = check_varint(%q, f%d, %.0f)", number, "struct:write: " .. name, number, field.varint.max)
+    else
+      emit("f%d = check_%s(f%d, %q)", number, field.type, number, "struct:write: " .. name)
+    end
   elseif field.type ~= "pad" then
     emit("local p%d, l%d = core.operand(%q, record_%d)", number, number, "struct:write: " .. name, number)
     if type(field.size) == "number" then
@@ -196,7 +218,9 @@ end
 
 local function store_field(emit, field)
   local number = field.number
-  if field.raw then
+  if field.varint then
+    emit("at = at + store_varint(f%d, data + at)", number)
+  elseif field.raw then
     emit("store_%s(data + at, f%d)", field.type, number)
     emit("at = at + %d", field.size)
   elseif field.type == "pad" then
@@ -220,7 +244,7 @@ local function generate_write(emit, fields, seen, fixed)
   local total = tostring(fixed)
   for _, field in ipairs(fields) do
     check_field(emit, field, seen)
-    if type(field.size) == "string" then total = total .. " + l" .. field.number end
+    if field.varint or type(field.size) == "string" then total = total .. " + l" .. field.number end
   end
   emit("local total = %s", total)
   emit "local at, data = core.writable(self, 'struct:write', total), self.data_"
@@ -243,11 +267,12 @@ end
 ---@return moonring.Struct
 function M.compile(list)
   local fields, seen = analyse(list)
-  local runs, fixed = runs_of(fields), 0
+  local runs, fixed, varint_count = runs_of(fields), 0, 0
   for _, run in ipairs(runs) do
     fixed = fixed + run.size
+    if run.ended_by and run.ended_by.varint then varint_count = varint_count + 1 end
   end
-  if fixed == 0 then misuse("a record has at least one byte of fixed size") end
+  if fixed + varint_count == 0 then misuse("a record has at least one byte of fixed size") end
   local lines, emit = writer()
   prelude(emit, fields)
   generate_read(emit, fields, seen, runs)
@@ -256,10 +281,10 @@ function M.compile(list)
   emit "return read, measure, write"
   local C, ffi = native.C, native.ffi
   local read, measure, write = assert(loadstring(table.concat(lines, "\n"), "=moonring.buffer.struct"))(core, numbers.raw,
-    ffi.string, C.mr_bytes_move, C.mr_bytes_fill, unsized)
+    ffi.string, C.mr_bytes_move, C.mr_bytes_fill, unsized, varints)
   return setmetatable({
     size = fixed,
-    first_run = runs[1].size,
+    first_run = runs[1].size + (runs[1].ended_by and runs[1].ended_by.varint and 1 or 0),
     read_fields = read,
     measure = measure,
     write_fields = write,
@@ -278,7 +303,8 @@ local function is_chain(value)
   return type(value) == "table" and value.pull ~= nil
 end
 
--- Whether the whole record is there; then it lies in the chain's head.
+-- Whether the whole record is there, and then it lies in the chain's head, and how many bytes it needs. nil, a message and
+-- a code when there is none.
 local function gathered(self, chain)
   chain:available() -- raises when it is closed
   local needed = self.first_run
@@ -291,7 +317,8 @@ local function gathered(self, chain)
       return false, needed
     end
     local head = chain:pull(needed)
-    local measured = self.measure(head.data_ + head.position_, needed)
+    local measured, message, code = self.measure(head.data_ + head.position_, needed)
+    if not measured then return nil, message, code end
     if measured == needed then return true, needed end
     needed = measured
   end
@@ -310,10 +337,13 @@ end
 --- all there.
 ---@param source moonring.Buffer|moonring.Chain
 ---@param into? table
----@return table record
+---@return table? record
+---@return string? message
+---@return string? code "EILSEQ" or "ERANGE": a number of variable length that is none
 function Struct:read(source, into)
   if is_chain(source) then
-    local ok, needed = gathered(self, source)
+    local ok, needed, code = gathered(self, source)
+    if ok == nil then return nil, needed, code end
     if not ok then
       errors.raise("underflow", "struct:read: %.0f bytes are needed, the chain has %.0f", needed, source.bytes)
     end
@@ -326,15 +356,20 @@ end
 ---@param source moonring.Buffer|moonring.Chain
 ---@param into? table
 ---@return table? record
+---@return string? message
+---@return string? code as of read
 function Struct:try_read(source, into)
   if is_chain(source) then
-    local ok, needed = gathered(self, source)
+    local ok, needed, code = gathered(self, source)
+    if ok == nil then return nil, needed, code end
     if not ok then return nil end
     return read_chain(self, source, needed, into)
   end
   local from = buffer_of(source, "struct:try_read")
   local position, left = core.readable(from, "struct:try_read")
-  if self.measure(from.data_ + position, left) > left then return nil end
+  local measured, message, code = self.measure(from.data_ + position, left)
+  if not measured then return nil, message, code end
+  if measured > left then return nil end
   return self.read_fields(from, into)
 end
 

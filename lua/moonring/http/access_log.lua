@@ -3,7 +3,7 @@
 -- Lines are gathered and written with the server's tick, half a second late at most, and at the end of the process.
 
 local errors = require "moonring.errors"
-local sessions = require "moonring.http.session"
+local deadlines = require "moonring.http.deadlines"
 local clock = require "moonring.clock"
 
 
@@ -35,13 +35,12 @@ local function time_of(seconds)
   return time_text
 end
 
-local function peer_of(session)
-  local text = session.peer_text
+local function peer_of(connection)
+  local text = connection.peer_text
   if not text then
-    local connection = session.connection
     local peer = connection.slot and connection:peer()
     text = peer and peer.host or "-"
-    session.peer_text = text
+    connection.peer_text = text
   end
   return text
 end
@@ -87,7 +86,7 @@ local function file_log(file)
   local writer = { file = file, lines = {}, guard = newproxy(true) }
   getmetatable(writer.guard).__gc = function() pcall(flush, writer) end
   writers[writer] = true
-  sessions.on_tick = flush_all
+  deadlines.on_tick = flush_all
   return function(entry)
     local lines = writer.lines
     lines[#lines + 1] = M.format(entry)
@@ -95,7 +94,7 @@ local function file_log(file)
   end
 end
 
---- Makes what a server calls for each request: fn(session, request, status, bytes, seconds). Internal.
+--- Makes what a server calls for each request: fn(connection, request, status, bytes, seconds). Internal.
 ---@param what string|boolean|function
 ---@return function? log
 ---@return string? message
@@ -111,8 +110,8 @@ function M.open(what)
   elseif type(what) ~= "function" then
     errors.raise("argument", "access_log: a path, true or a function is needed, not a %s", type(what))
   end
-  return function(session, request, status, bytes, seconds)
-    log { request = request, status = status, bytes = bytes, seconds = seconds, peer = peer_of(session) }
+  return function(connection, request, status, bytes, seconds)
+    log { request = request, status = status, bytes = bytes, seconds = seconds, peer = peer_of(connection) }
   end
 end
 

@@ -1,9 +1,10 @@
 --- HTTP/1.1 as bytes in, decisions out (RFC 9110 and 9112), in both directions: opens no socket, never waits, has no clock.
 --
--- This is the door; the rooms are in codec/. A reader calls read_request or read_response until the head is there, then,
--- where head.has_body says so, body:begin(head) and body:next(buffer) until that returns 0. Every one of them answers nil while
--- it wants more bytes behind those that are left in the buffer, and false, status, message for what has to be refused; then
--- nothing behind it can be trusted and the connection is closed. The answers don't depend on the pieces the bytes come in.
+-- This is the door; the rooms are in codec/. A reader calls read_request or read_response until the head is there,
+-- then, where head.has_body says so, body:begin(head) and body:next(buffer) until that returns 0. Every one of them
+-- answers nil while it wants more bytes behind those that are left in the buffer, and false, status, message for what
+-- has to be refused; then nothing behind it can be trusted and the connection is closed. The answers don't depend on
+-- the pieces the bytes come in.
 --
 -- A writer is anything with reserve(bytes) and commit(bytes), such as a connection.
 

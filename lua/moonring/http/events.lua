@@ -64,7 +64,8 @@ function Events:send(event)
   return self.response:write(table.concat(lines, "\n") .. "\n\n")
 end
 
---- Sends a comment, which clients ignore: now and then one keeps proxies from closing, and finds out whether the client is there.
+--- Sends a comment, which clients ignore: now and then one keeps proxies from closing, and finds out whether the
+--- client is there.
 ---@param text? string
 ---@return true? ok
 ---@return string? message

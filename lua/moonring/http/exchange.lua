@@ -1,13 +1,14 @@
 --- moonring.http.exchange: one request and its response, while they last.
 --
--- Between requests a connection holds no buffer and none of the objects here: an exchange is taken from a pool with the first
--- byte of a request. What handlers get are small handles on it that carry its serial number, so that one which is kept too
--- long is told apart from its successor and raises "closed".
+-- Between requests a connection holds no buffer and none of the objects here: an exchange is taken from a pool with
+-- the first byte of a request. What handlers get are small handles on it that carry its serial number, so that one
+-- which is kept too long is told apart from its successor and raises "closed".
 
 local native = require "moonring.native"
 local errors = require "moonring.errors"
 local buffer = require "moonring.buffer"
 local codec = require "moonring.http.codec"
+local deadlines = require "moonring.http.deadlines"
 
 local C, ffi = native.C, native.ffi
 
@@ -22,8 +23,8 @@ local function new()
   local exchange = table.remove(idle)
   if exchange then return exchange end
   return {
-    session = false, -- of the connection whose request it is
-    connection = false,
+    server = false, -- whose limits and timeouts count
+    connection = false, -- whose request it is
     head = codec.new_head(),
     serial = 0, -- grows with each request: what handles are checked against
     answered = false, -- the status of the final response, once it has been written or begun
@@ -39,6 +40,12 @@ local function new()
     stream = false, -- how the content goes out that is written in pieces: see moonring.http.response
     stream_left = false, -- bytes of it that are still to come, where their number is known
     upgraded = false, -- the handler has the connection
+    phase = false, -- what is waited for of the client: "head", "body", "write"
+    scope = false, -- in which that is done, and which a timeout cancels
+    head_due = false, -- when the head has to be there, however many waits that takes
+    request_due = false, -- when all of the request has to be there, once that is of interest
+    timed_out = false, -- the phase that was cut short
+    queued = 0, -- bytes that were queued when the wait for a write began
     view = false, -- the part of the body that the handler reads
     held = ffi.new("mr_iovec"), -- keeps the head's bytes while the body is read
     head_held = false,
@@ -74,6 +81,8 @@ function M.finish(exchange)
   exchange.body_open, exchange.wants_continue, exchange.refusal = false, false, false
   exchange.status, exchange.fields = false, false
   exchange.stream, exchange.stream_left, exchange.upgraded = false, false, false
+  exchange.phase, exchange.scope, exchange.timed_out = false, false, false
+  exchange.head_due, exchange.request_due = false, false
 end
 
 --- The same for one whose request did not end as it should have; gives it back.
@@ -82,7 +91,7 @@ function M.drop(exchange)
   M.finish(exchange)
   exchange.head:reset()
   exchange.broken, exchange.answered = false, false
-  exchange.session, exchange.connection = false, false
+  exchange.server, exchange.connection = false, false
   M.give(exchange)
 end
 
@@ -107,14 +116,15 @@ end
 
 -- Waits for more bytes of the body behind those that are left. True, or nil, message, code.
 local function more_input(exchange)
-  local session, connection = exchange.session, exchange.connection
+  local connection = exchange.connection
   local input = connection.input
   hold_head(exchange)
   local more, message, code
   if input.limit_ > input.position_ then
-    more, message, code = session:wait("body", connection.extend, connection, input, session.server.limits.trailer_bytes)
+    more, message, code = deadlines.wait(exchange, "body", connection.extend, connection, input,
+      exchange.server.limits.trailer_bytes)
   else
-    more, message, code = session:wait("body", connection.read, connection)
+    more, message, code = deadlines.wait(exchange, "body", connection.read, connection)
   end
   if more then return true end
   exchange.broken = true
@@ -122,9 +132,15 @@ local function more_input(exchange)
   return nil, message or "the client has left before the body was complete", code or "ECONNRESET"
 end
 
+--- Notes what the client is told when the handler ends without an answer.
+function M.note_refusal(exchange, status, message)
+  exchange.plain = false
+  exchange.refusal = { status, message }
+end
+
 local function refuse_body(exchange, status, message)
   exchange.broken, exchange.body_open = true, false
-  exchange.refusal = { status, message }
+  M.note_refusal(exchange, status, message)
   return nil, message, status == 413 and "EMSGSIZE" or "EBADMSG"
 end
 
@@ -136,7 +152,8 @@ function M.read_body(exchange)
   if not exchange.body_open then return nil end
   if exchange.wants_continue then
     exchange.wants_continue = false
-    exchange.connection:write(codec.continue)
+    -- Behind the head of the final response it would be a part of its content; the client has understood by then.
+    if not exchange.answered then exchange.connection:write(codec.continue) end
   end
   local body = exchange.body
   while true do

@@ -6,7 +6,7 @@ local task = require "moonring.task"
 local event = require "moonring.event"
 local codec = require "moonring.http.codec"
 local server = require "moonring.http.server"
-local sessions = require "moonring.http.session"
+local deadlines = require "moonring.http.deadlines"
 
 local M = {}
 
@@ -14,7 +14,7 @@ local M = {}
 ---@field listener? moonring.Listener what to listen on, in the place of host and port
 ---@field limits? moonring.http.Limits what is accepted; fields left out keep their default
 ---@field timeouts? moonring.http.Timeouts seconds that clients have; fields left out keep their default
----@field access_log? string|boolean|fun(entry: moonring.http.LogEntry) a file's path, true for standard output, or a function
+---@field access_log? string|boolean|fun(entry: moonring.http.LogEntry) a path, true for standard output, a function
 
 ---@class moonring.http.Server
 ---@field port integer
@@ -28,20 +28,22 @@ Server.__index = Server
 ---@return string? code "EADDRINUSE" ...
 function M.server(options)
   options = options or {}
-  local timeouts = sessions.merge_timeouts("http.server", options.timeouts)
+  local timeouts = deadlines.merge_timeouts("http.server", options.timeouts)
   local limits = codec.merge_limits("http.server", options.limits)
   local log, problem, log_code
   if options.access_log then
     log, problem, log_code = require("moonring.http.access_log").open(options.access_log)
     if not log then return nil, problem, log_code end
   end
-  local listener, message, code = options.listener, nil, nil
+  local listener = options.listener
   if not listener then
+    local message, code
     listener, message, code = net.listen(options)
     if not listener then return nil, message, code end
   end
   return setmetatable({
-    listener = listener, port = listener.port, limits = limits, timeouts = timeouts, tick = sessions.tick_of(timeouts),
+    listener = listener, port = listener.port, limits = limits, timeouts = timeouts, tick = deadlines.tick_of(timeouts),
+    resources = {}, -- as keys: what handlers hold that ends with the service
     access_log = log or false, stopping = false, on_end = false,
     connections = 0, requests = 0, refused = 0, failed = 0, timed_out = 0,
   }, Server)
@@ -59,9 +61,14 @@ end
 ---@param handler fun(request: moonring.http.Request, response: moonring.http.Response)|moonring.http.Router
 function Server:serve(handler)
   handler = handler_of("server:serve", handler)
-  return net.serve(self.listener, function(connection)
+  local ok, failure = pcall(net.serve, self.listener, function(connection)
     return server.run(self, connection, handler)
   end)
+  for resource in pairs(self.resources) do
+    resource:close()
+  end
+  self.resources = {}
+  if not ok then error(failure, 0) end
 end
 
 --- The address that it listens on.
@@ -81,27 +88,27 @@ local function wait_for_end(self, own, ended)
   end
 end
 
---- Ends the service in order: no new connections, idle ones are closed at once, requests in progress get their answer and
---- "Connection: close" with it. Waits for that, `seconds` at most (default 30), and cancels what is left then. A handler that
---- calls it is not waited for. serve returns when all have ended.
+--- Ends the service in order: no new connections, idle ones are closed at once, requests in progress get their answer
+--- and "Connection: close" with it. Waits for that, `seconds` at most (default 30), and cancels what is left then. A
+--- handler that calls it is not waited for. serve returns when all have ended.
 ---@param seconds? number
 ---@return boolean finished whether nothing had to be cancelled
 function Server:stop(seconds)
   seconds = seconds or 30
-  if type(seconds) ~= "number" or not (seconds >= 0) then
+  if type(seconds) ~= "number" or seconds ~= seconds or seconds < 0 then
     errors.raise("argument", "server:stop: a number of seconds is needed, not %s", tostring(seconds))
   end
   self.stopping = true
   self.listener:close()
   local own
   local me = task.current()
-  for session in sessions.of(self) do
-    if session.task == me then
+  for connection, owner in deadlines.of(self) do
+    if owner == me then
       own = true
-    elseif session.exchange then
-      session.exchange.head.keep_alive = false
+    elseif connection.exchange then
+      connection.exchange.head.keep_alive = false
     else
-      session.connection:close()
+      connection:close()
     end
   end
   local ended = event.new()
@@ -110,8 +117,8 @@ function Server:stop(seconds)
   self.on_end = false
   if not ok and not errors.is(failure, "deadline") then error(failure, 0) end
   if has_ended(self, own) then return true end
-  for session in sessions.of(self) do
-    if session.task ~= me then session.task:cancel() end
+  for _, owner in deadlines.of(self) do
+    if owner ~= me then owner:cancel() end
   end
   return false
 end
@@ -134,8 +141,8 @@ end
 function Server:close()
   self.stopping = true
   self.listener:close()
-  for session in sessions.of(self) do
-    session.task:cancel()
+  for _, owner in deadlines.of(self) do
+    owner:cancel()
   end
 end
 
@@ -181,6 +188,14 @@ end
 ---@return moonring.http.Session
 function M.session(options)
   return require("moonring.http.client").session(options)
+end
+
+--- A handler that answers with the files below a directory: see moonring.http.static.
+---@param root string
+---@param options? moonring.http.StaticOptions
+---@return fun(request: moonring.http.Request, response: moonring.http.Response)
+function M.static(root, options)
+  return require("moonring.http.static").new(root, options)
 end
 
 M.percent_decode, M.percent_encode = codec.percent_decode, codec.percent_encode

@@ -3,6 +3,7 @@
 local codec = require "moonring.http.codec.multipart"
 local native = require "moonring.native"
 local errors = require "moonring.errors"
+local exchanges = require "moonring.http.exchange"
 
 local ffi = native.ffi
 
@@ -16,7 +17,8 @@ local M = {}
 local Part = { __name = "moonring.http.Part" }
 Part.__index = Part
 
--- The next event of the parser, with more of the body where it needs that. Results as of the parser, or "failed", message, code.
+-- The next event of the parser, with more of the body where it needs that. Results as of the parser, or "failed",
+-- message, code.
 local function next_event(reader)
   while true do
     if reader.buffer then
@@ -24,7 +26,7 @@ local function next_event(reader)
       if event then return event, first, second end
       if event == false then
         reader.failure = { second, first == 413 and "EMSGSIZE" or "EBADMSG" }
-        reader.exchange.refusal = { first, second }
+        exchanges.note_refusal(reader.exchange, first, second)
         return "failed"
       end
       reader.buffer = false
@@ -107,8 +109,8 @@ local function next_part(reader)
   return part
 end
 
---- Iterates over the parts of a request's body. The iterator returns nil at the end, and nil, message, code for what can't be read:
---- so call it by itself where that matters.
+--- Iterates over the parts of a request's body. The iterator returns nil at the end, and nil, message, code for what
+--- can't be read: so call it by itself where that matters.
 ---@param request moonring.http.Request
 ---@param boundary string
 ---@param limits? moonring.http.MultipartLimits

@@ -1,13 +1,13 @@
 --- moonring.http.request: what a handler sees of a request.
 --
--- Method, target and fields are offsets into the received bytes until somebody asks. A handle is a table, so middleware may set
--- fields of its own on it: `request.user = ...`.
+-- Method, target and fields are offsets into the received bytes until somebody asks. A handle is a table, so
+-- middleware may set fields of its own on it: `request.user = ...`.
 
 local errors = require "moonring.errors"
 local codec = require "moonring.http.codec"
 local exchanges = require "moonring.http.exchange"
 
-local live, read_body = exchanges.live, exchanges.read_body
+local live, read_body, note_refusal = exchanges.live, exchanges.read_body, exchanges.note_refusal
 
 ---@class moonring.http.Request
 ---@field method string
@@ -113,8 +113,9 @@ function Request:body(max)
     end
     size = size + part:remaining()
     if max and size > max then
-      exchange.refusal = { 413, ("body longer than %d bytes"):format(max) }
-      return nil, exchange.refusal[2], "EMSGSIZE"
+      message = ("body longer than %d bytes"):format(max)
+      note_refusal(exchange, 413, message)
+      return nil, message, "EMSGSIZE"
     end
     parts[#parts + 1] = part:to_string()
   end
@@ -128,12 +129,13 @@ local function content_type(self)
 end
 
 local function unsupported(exchange, wanted, media)
-  exchange.refusal = { 415, ("the content is %s, not %s"):format(media == "" and "of no type" or media, wanted) }
-  return nil, exchange.refusal[2], "EPROTOTYPE"
+  local message = ("the content is %s, not %s"):format(media == "" and "of no type" or media, wanted)
+  note_refusal(exchange, 415, message)
+  return nil, message, "EPROTOTYPE"
 end
 
 local function unreadable(exchange, message)
-  exchange.refusal = { 400, message }
+  note_refusal(exchange, 400, message)
   return nil, message, "EBADMSG"
 end
 
@@ -170,9 +172,9 @@ function Request:json(max)
   return value
 end
 
---- Iterates over the parts of multipart/form-data: `for part in request:multipart() do`. Each part is to be read, or is passed
---- over, before the next one; see moonring.http.multipart. Raises "argument" when the content is of another type: ask
---- request:header("content-type") where that may be.
+--- Iterates over the parts of multipart/form-data: `for part in request:multipart() do`. Each part is to be read, or
+--- is passed over, before the next one; see moonring.http.multipart. Raises "argument" when the content is of another
+--- type: ask request:header("content-type") where that may be.
 ---@param limits? moonring.http.MultipartLimits
 ---@return fun(): moonring.http.Part?, string?, string?
 function Request:multipart(limits)
@@ -180,8 +182,9 @@ function Request:multipart(limits)
   local media, rest = content_type(self)
   local boundary = rest:match 'boundary="([^"]+)"' or rest:match "boundary=([^;%s]+)"
   if media ~= "multipart/form-data" or not boundary then
-    exchange.refusal = { 415, "the content is not multipart/form-data with a boundary" }
-    errors.raise("argument", "request:multipart: %s", exchange.refusal[2])
+    local message = "the content is not multipart/form-data with a boundary"
+    note_refusal(exchange, 415, message)
+    errors.raise("argument", "request:multipart: %s", message)
   end
   return require("moonring.http.multipart").parts(self, boundary, limits)
 end

@@ -1,14 +1,15 @@
 --- moonring.http.response: what a handler answers with.
 --
--- A whole response is written by one call of the codec (send). One that is written in pieces has a head first, and its content
--- goes out in chunks, by its known length, or until the connection closes (HTTP/1.0). A writer waits while too much of its
--- connection's output is queued.
+-- A whole response is written by one call of the codec (send). One that is written in pieces has a head first, and
+-- its content goes out in chunks, by its known length, or until the connection closes (HTTP/1.0). A writer waits
+-- while too much of its connection's output is queued.
 
 local errors = require "moonring.errors"
 local buffer = require "moonring.buffer"
 local connections = require "moonring.net.connection"
 local codec = require "moonring.http.codec"
 local exchanges = require "moonring.http.exchange"
+local deadlines = require "moonring.http.deadlines"
 
 local write_response = codec.write_response
 local live = exchanges.live
@@ -40,7 +41,7 @@ end
 -- Waits until less is queued on the connection.
 local function drain(exchange, mark)
   local connection = exchange.connection
-  local ok, message, code = exchange.session:wait("write", connection.drain, connection, mark)
+  local ok, message, code = deadlines.wait(exchange, "write", connection.drain, connection, mark)
   if not ok then exchange.broken = true end
   return ok, message, code
 end
@@ -59,7 +60,7 @@ local function is_head_request(head)
   return head:base()[0] == HEAD_FIRST_BYTE and head:method() == "HEAD"
 end
 
--- Fields -----------------------------------------------------------------------------------------------------------------
+-- Fields --------------------------------------------------------------------------------------------------------------
 
 local function add(list, name, value)
   list[#list + 1] = name
@@ -79,6 +80,9 @@ end
 -- Content-Type has its own place in a response; the other fields become a list. Field names are taken in any case. Those of
 -- the call replace those that were set before.
 local function merge_fields(exchange, fields)
+  if fields ~= nil and type(fields) ~= "table" then
+    errors.raise("argument", "response: the fields are a table of name = value, not a %s", type(fields))
+  end
   local content_type, list, given = PLAIN_TEXT, {}, {}
   for name, value in pairs(fields or {}) do
     local lower = type(name) == "string" and name:lower() or name
@@ -153,7 +157,7 @@ function Response:set_cookie(name, value, attributes)
   return self:add_field("Set-Cookie", codec.format_cookie(name, value, attributes))
 end
 
--- Whole responses --------------------------------------------------------------------------------------------------------
+-- Whole responses -----------------------------------------------------------------------------------------------------
 
 -- A client that was not told to continue may or may not send the body: what follows can't be told apart.
 local function settle_continue(exchange)
@@ -190,7 +194,7 @@ local function send_apart(exchange, status, body, content_type, list)
   if not ok then return ok, message, code end
   if exchange.stream == LENGTH and length > 0 then
     local connection = exchange.connection
-    ok, message, code = exchange.session:wait("write", connection.write, connection, body)
+    ok, message, code = deadlines.wait(exchange, "write", connection.write, connection, body)
     if not ok then exchange.broken = true end
     exchange.sent = length
   end
@@ -221,7 +225,8 @@ local function send(exchange, status, body, fields)
 end
 M.send = send
 
---- Sends the response: status, body and the length of it. A buffer's memory is sent as it is and must not be changed any more.
+--- Sends the response: status, body and the length of it. A buffer's memory is sent as it is and must not be changed
+--- any more.
 ---@param status? integer 200 to 999; nil: that of set_status, or 200
 ---@param body? string|moonring.Buffer
 ---@param fields? table<string, string|string[]> header fields; Content-Type is text/plain unless it is among them
@@ -286,7 +291,7 @@ function Response:inform(status, fields)
   return written(exchange, codec.write_interim(exchange.connection, status, list))
 end
 
--- Content in pieces --------------------------------------------------------------------------------------------------------
+-- Content in pieces ---------------------------------------------------------------------------------------------------
 
 --- Sends the head of a response whose content is written in pieces after it.
 ---@param status? integer
@@ -302,8 +307,8 @@ function Response:start(status, fields, length)
 end
 
 local function refuse_length(exchange, count)
-  errors.raise("overflow", "response:write: %.0f bytes are more than the %.0f that are left of the length that was announced",
-    count, exchange.stream_left)
+  errors.raise("overflow", "response:write: %.0f bytes are more than the %.0f that are left of the announced length", count,
+    exchange.stream_left)
 end
 
 -- A buffer as one chunk: its memory is not copied.
@@ -326,8 +331,8 @@ local function write_chunk_string(exchange, data)
   return true
 end
 
---- Writes a piece of the content: a string, or a buffer's remaining bytes, which are sent as they are. The first one sends the
---- head where start has not. Waits while too much is queued.
+--- Writes a piece of the content: a string, or a buffer's remaining bytes, which are sent as they are. The first one
+--- sends the head where start has not. Waits while too much is queued.
 ---@param data string|moonring.Buffer
 ---@return true? ok
 ---@return string? message when the client has gone
@@ -354,12 +359,12 @@ function Response:write(data)
   end
   exchange.sent = exchange.sent + count
   if stream == CHUNKS and is_string then return write_chunk_string(exchange, data) end
-  local session, connection = exchange.session, exchange.connection
+  local connection = exchange.connection
   local ok, message, code
   if stream == CHUNKS then
-    ok, message, code = session:wait("write", write_chunk_buffer, connection, data, count)
+    ok, message, code = deadlines.wait(exchange, "write", write_chunk_buffer, connection, data, count)
   else
-    ok, message, code = session:wait("write", connection.write, connection, data)
+    ok, message, code = deadlines.wait(exchange, "write", connection.write, connection, data)
   end
   if not ok then exchange.broken = true end
   return ok, message, code
@@ -424,19 +429,29 @@ function Response:events(fields)
   return require("moonring.http.events").begin(self, fields)
 end
 
---- Answers with a file: see moonring.http.static.
----@param path string
----@param options? table
----@return true? ok
----@return string? message
----@return string? code
-function Response:file(path, options)
-  return require("moonring.http.static").send_file(self, path, options)
+--- Whether the request is a HEAD: what is written is dropped then, so it need not be fetched.
+---@return boolean
+function Response:is_head()
+  return is_head_request(live(self, "response:is_head").head)
 end
 
---- Changes to another protocol: sends 101 (or, for a CONNECT, 200) and hands the connection over. It is the handler's until that
---- returns, and is closed then. Bytes that have come behind the request are in the buffer: they come before any that the
---- connection reads, and its read gives that buffer back, so they are to be taken first (connection:extend adds to them).
+--- Answers with a file of the caller's choice, as moonring.http.static does: with its type, conditions and ranges. A
+--- path that is made of what a client has sent is for http.static, which keeps it below a directory.
+---@param path string
+---@param options? moonring.http.FileOptions
+---@return true? ok
+---@return string? message
+---@return string? code "ENOENT" ...: nothing has been sent, and the handler answers otherwise
+function Response:file(path, options)
+  unanswered(self, "file")
+  local request = setmetatable({ self[1], self[2] }, require("moonring.http.request").Request)
+  return require("moonring.http.static").send_file(request, self, path, options)
+end
+
+--- Changes to another protocol: sends 101 (or, for a CONNECT, 200) and hands the connection over. It is the handler's
+--- until that returns, and is closed then. Bytes that have come behind the request are in the buffer: they come
+--- before any that the connection reads, and its read gives that buffer back, so they are to be taken first
+--- (connection:extend adds to them).
 ---@param protocol? string for the field Upgrade; none for CONNECT
 ---@param fields? table<string, string|string[]>
 ---@return moonring.Connection connection

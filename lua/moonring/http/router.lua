@@ -1,12 +1,13 @@
 --- moonring.http.router: from a request's method and path to a handler.
 --
--- A pattern is made of segments between slashes: text, `{name}` for any one segment that isn't empty, and at the end `*name` for
--- all that is left, which may be empty. Text goes before names, names before the rest. A path without names in its pattern is found
--- by one look into a table; the others by a tree of segments. Segments are decoded after the path has been cut at its slashes, so an
--- encoded slash stays inside of its segment, and nothing else is done to a path: "..", "//" and "." are segments like others.
+-- A pattern is made of segments between slashes: text, `{name}` for any one segment that isn't empty, and at the end
+-- `*name` for all that is left, which may be empty. Text goes before names, names before the rest. A path without
+-- names in its pattern is found by one look into a table; the others by a tree of segments. Segments are decoded
+-- after the path has been cut at its slashes, so an encoded slash stays inside of its segment, and nothing else is
+-- done to a path: "..", "//" and "." are segments like others.
 --
--- Middleware are functions (request, response, next): each calls next(request, response) or answers by itself. They are joined to
--- their routes' handlers when the first request is routed, so a request makes no closures.
+-- Middleware are functions (request, response, next): each calls next(request, response) or answers by itself. They
+-- are joined to their routes' handlers when the first request is routed, so a request makes no closures.
 
 local errors = require "moonring.errors"
 local codec = require "moonring.http.codec"
@@ -161,7 +162,7 @@ function Router:missing(handler)
   return self
 end
 
--- Compiling ---------------------------------------------------------------------------------------------------------------
+-- Compiling -----------------------------------------------------------------------------------------------------------
 
 -- One function that runs the middleware and then the handler.
 local function join(middleware, handler)
@@ -239,7 +240,7 @@ local function compile(shared)
   shared.is_compiled = true
 end
 
--- Matching ----------------------------------------------------------------------------------------------------------------
+-- Matching ------------------------------------------------------------------------------------------------------------
 
 -- Finds the entry below a node for segments[number ..]. What names stand for is put into values, as sent.
 local function find(node, segments, number, values, count, path)

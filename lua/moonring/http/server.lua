@@ -1,7 +1,8 @@
 --- moonring.http.server: requests of one connection, one after the other, to a handler.
 --
--- One flat loop: read a head from what is there, or get more, or wait for the next request. What happens in the usual request
--- stands in the loop; whatever is rare is in a function of its own and is found by few flags (exchange.plain, head.is_plain).
+-- One flat loop: read a head from what is there, or get more, or wait for the next request. What happens in the usual
+-- request stands in the loop; whatever is rare is in a function of its own and is found by few flags (exchange.plain,
+-- head.is_plain).
 
 local native = require "moonring.native"
 local errors = require "moonring.errors"
@@ -9,7 +10,7 @@ local task = require "moonring.task"
 local scheduler = require "moonring.scheduler"
 local codec = require "moonring.http.codec"
 local exchanges = require "moonring.http.exchange"
-local sessions = require "moonring.http.session"
+local deadlines = require "moonring.http.deadlines"
 local requests = require "moonring.http.request"
 local responses = require "moonring.http.response"
 
@@ -18,6 +19,7 @@ local read_request = codec.read_request
 local Request, Response = requests.Request, responses.Response
 local take_exchange, give_exchange = exchanges.take, exchanges.give
 local turn_time = scheduler.turn_time
+local due = deadlines.due
 local send = responses.send
 
 local M = {
@@ -43,19 +45,19 @@ local function discard_input(scope, connection)
 end
 
 -- Ends a connection whose client may still be sending: it gets the answer, and time to notice.
-local function close_politely(session)
-  local connection = session.connection
-  session.deadline, session.phase = math.huge, false -- it has a time of its own
+local function close_politely(connection)
+  if connection.slot then due[connection.slot] = math.huge end -- it has a time of its own
   connection:shutdown()
   task.open_scope(discard_input, connection)
   connection:close()
 end
 
-local function refuse(session, exchange, status, message)
+local function refuse(exchange, status, message)
+  local server, connection = exchange.server, exchange.connection
   exchange.head.keep_alive = false
-  session.server.refused = session.server.refused + 1
-  codec.write_response(session.connection, status, responses.PLAIN_TEXT, message .. "\n", false)
-  close_politely(session)
+  server.refused = server.refused + 1
+  codec.write_response(connection, status, responses.PLAIN_TEXT, message .. "\n", false)
+  close_politely(connection)
 end
 
 -- The error's text for a log: what the request was, where that can still be told.
@@ -73,13 +75,13 @@ local function answer_instead(exchange)
     return
   end
   if exchange.broken then return end
-  exchange.session.server.failed = exchange.session.server.failed + 1
+  exchange.server.failed = exchange.server.failed + 1
   io.stderr:write(("moonring: %s has ended without a response\n"):format(describe(exchange)))
   send(exchange, 500, "Internal Server Error\n")
 end
 
 -- Whatever of the body the handler has not read is in the way of the next request. Whether the connection goes on.
-local function discard_body(session, exchange, keep)
+local function discard_body(exchange, keep)
   local left = exchange.body.left
   if keep and not exchange.wants_continue and left <= M.DISCARD_MAX then
     local received = exchange.body.received
@@ -89,13 +91,13 @@ local function discard_body(session, exchange, keep)
     if not exchange.body_open then return not exchange.broken end
   end
   exchanges.finish(exchange)
-  close_politely(session)
+  close_politely(exchange.connection)
   return false
 end
 
 -- After a handler that did more than send: whether the connection goes on.
-local function finish_request(session, exchange)
-  session.phase = false
+local function finish_request(exchange)
+  exchange.phase = false
   if exchange.upgraded then
     exchanges.finish(exchange)
     return false
@@ -105,48 +107,45 @@ local function finish_request(session, exchange)
   local keep = exchange.head.keep_alive and not exchange.broken
   if exchange.body_open and not exchange.broken then
     exchange.plain = false
-    if not discard_body(session, exchange, keep) then return false end
+    if not discard_body(exchange, keep) then return false end
   elseif exchange.refusal and not keep then
     exchanges.finish(exchange)
-    close_politely(session)
+    close_politely(exchange.connection)
     return false
   end
-  session.head_due, session.request_due = false, false
   exchanges.finish(exchange)
   return keep
 end
 
 -- A part of a head is there: whether more came.
-local function await_head(session, exchange, input, limits)
-  local connection = session.connection
-  exchange.plain = false -- what the session notes of this wait ends with the request
-  return session:wait("head", connection.extend, connection, input, limits.head_bytes)
+local function await_head(exchange, input, limits)
+  local connection = exchange.connection
+  exchange.plain = false -- what this wait notes ends with the request
+  return deadlines.wait(exchange, "head", connection.extend, connection, input, limits.head_bytes)
 end
 
-local function log_request(session, exchange, request, started)
-  local server = session.server
-  server.access_log(session, request, exchange.answered, exchange.sent, C.mr_clock_now() - started)
+local function log_request(exchange, request, started)
+  exchange.server.access_log(exchange.connection, request, exchange.answered, exchange.sent, C.mr_clock_now() - started)
 end
 
 -- With the handler's own handles, so that whatever it does is seen. Kept apart: the clock is read for each request.
-local function handle_logged(session, exchange, handler, request, response)
+local function handle_logged(exchange, handler, request, response)
   local started = C.mr_clock_now()
   local serial = exchange.serial
   handler(request, response)
   if exchange.serial == serial then
     if not exchange.answered then answer_instead(exchange) end
     if responses.is_open(exchange) then responses.finish(exchange) end
-    if exchange.answered then log_request(session, exchange, request, started) end
+    if exchange.answered then log_request(exchange, request, started) end
   end
 end
 
--- Serves until the connection ends (returns nothing) or a handler fails (raises). The exchange in progress is kept in the
--- session for the next call.
-local function serve(session, handler)
-  local connection, server = session.connection, session.server
+-- Serves until the connection ends (returns nothing) or a handler fails (raises). The exchange in progress is kept on the
+-- connection for the next call.
+local function serve(server, connection, slot, handler)
   local limits, idle_seconds = server.limits, server.timeouts.idle
   local logs = server.access_log
-  local exchange = session.exchange
+  local exchange = connection.exchange
   local input = connection:input_buffer()
   while true do
     if input.limit_ > input.position_ then
@@ -161,33 +160,33 @@ local function serve(session, handler)
         local request = setmetatable({ exchange, serial }, Request)
         local response = setmetatable({ exchange, serial }, Response)
         if logs then
-          handle_logged(session, exchange, handler, request, response)
+          handle_logged(exchange, handler, request, response)
         else
           handler(request, response)
         end
         if exchange.answered and exchange.plain and head.keep_alive then
           exchange.serial = serial + 1
-        elseif not finish_request(session, exchange) then
+        elseif not finish_request(exchange) then
           return
         end
       elseif done == nil then
-        if not await_head(session, exchange, input, limits) then return end
+        if not await_head(exchange, input, limits) then return end
       else
-        return refuse(session, exchange, status, message)
+        return refuse(exchange, status, message)
       end
     else
       if exchange then
-        session.exchange = false
+        connection.exchange = false
         give_exchange(exchange)
         if server.stopping then return end
       end
-      session.deadline = turn_time() + idle_seconds
+      due[slot] = turn_time() + idle_seconds
       if not connection:next_input() then return end
       exchange = take_exchange()
       exchange.connection = connection
-      exchange.session = session
+      exchange.server = server
       exchange.answered = false
-      session.exchange = exchange
+      connection.exchange = exchange
     end
   end
 end
@@ -198,38 +197,36 @@ local function report(exchange, failure)
 end
 
 -- A timeout has cut the request short.
-local function end_late(session, exchange)
-  local connection = session.connection
+local function end_late(exchange)
+  local connection = exchange.connection
   if not connection.slot then return end
-  if session.timed_out == "write" then
+  if exchange.timed_out == "write" then
     connection:close(0) -- what is queued nobody takes, and it would pass for the whole of a response
   elseif exchange.answered then
     connection:close()
   else
-    refuse(session, exchange, exchange.refusal[1], exchange.refusal[2])
+    refuse(exchange, exchange.refusal[1], exchange.refusal[2])
   end
 end
 
 -- A handler has failed: the client gets a 500 when nothing has been sent. A response that has been begun can't be told from
 -- a whole one unless the connection ends before its end. Whether the connection goes on.
-local function recover(session, exchange, failure)
-  session.phase = false
-  session.server.failed = session.server.failed + 1
+local function recover(exchange, failure)
+  exchange.phase = false
+  exchange.server.failed = exchange.server.failed + 1
   report(exchange, failure)
   if responses.is_open(exchange) then
     exchange.broken = true
-    session.connection:close(0)
+    exchange.connection:close(0)
     return false
   end
   exchange.fields, exchange.status = false, false
   if not exchange.answered and not exchange.broken then send(exchange, 500, "Internal Server Error\n") end
-  return exchange.answered and finish_request(session, exchange)
-end
-
--- Whether the handler's function ended because of what the session, not the handler, did.
-local function is_ours(session, failure)
-  if session.timed_out then return errors.is(failure, "deadline") or errors.is(failure, "closed") end
-  return session.server.stopping and not session.exchange and errors.is(failure, "closed")
+  if not exchange.answered then return false end
+  if exchange.server.access_log then
+    log_request(exchange, setmetatable({ exchange, exchange.serial }, Request), C.mr_clock_now())
+  end
+  return finish_request(exchange)
 end
 
 --- Serves one connection to its end.
@@ -238,24 +235,30 @@ end
 ---@param handler function
 function M.run(server, connection, handler)
   local slot = connection.slot
-  local session = sessions.open(server, connection, task.current())
+  deadlines.open(server, connection, task.current())
   server.connections = server.connections + 1
-  local ok, failure
+  local ok, failure, goes_on
   repeat
-    ok, failure = xpcall(serve, task.record_traceback, session, handler)
-    local exchange, goes_on = session.exchange, false
+    goes_on = false
+    ok, failure = xpcall(serve, task.record_traceback, server, connection, slot, handler)
+    local exchange = connection.exchange
     if not ok then
-      if is_ours(session, failure) then
-        end_late(session, exchange)
+      if not exchange then
+        ok = errors.is(failure, "closed") -- while it was idle: by a timeout or the server's end
+      elseif exchange.timed_out and errors.is(failure, "deadline") then
+        end_late(exchange)
         ok = true
-      elseif exchange and connection.slot and not errors.is(failure, "cancelled") then
-        goes_on = recover(session, exchange, failure)
+      elseif connection.slot and not errors.is(failure, "cancelled") then
+        goes_on = recover(exchange, failure)
         ok = true -- reported
       end
     end
   until not goes_on
-  if session.exchange then exchanges.drop(session.exchange) end
-  sessions.close(session, slot)
+  if connection.exchange then
+    exchanges.drop(connection.exchange)
+    connection.exchange = false
+  end
+  deadlines.close(connection, slot)
   server.connections = server.connections - 1
   if server.on_end then server.on_end(server) end
   if not ok then error(failure, 0) end

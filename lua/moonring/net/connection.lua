@@ -1,4 +1,4 @@
--- moonring.net.connection: a TCP stream.
+-- moonring.net.connection: a stream over a socket, a pipe, a terminal.
 --
 -- Reading hands out the memory that the kernel wrote; writing a buffer hands the same memory back to it. A reader
 -- that lags stops the peer, a writer waits while too much is queued, so neither side's memory grows without bound.
@@ -11,6 +11,8 @@ local loop = require "moonring.loop"
 local buffer = require "moonring.buffer"
 local memory = require "moonring.memory"
 local address = require "moonring.net.address"
+local options = require "moonring.net.options"
+local stream = require "moonring.stream"
 
 local C, ffi = native.C, native.ffi
 local band = bit.band
@@ -23,15 +25,19 @@ local OPEN = C.MR_BUFFER_OPEN
 local ENOMEM = -12
 
 local M = {
-  -- Bytes queued on a connection at which a writer waits, and at which it goes on.
+  -- Bytes queued on a connection at which a writer waits, and at which it goes on, unless marks says otherwise.
   WRITE_HIGH = 262144,
   WRITE_LOW = 65536,
   -- Seconds that close gives queued bytes to leave.
   LINGER = 10,
 }
 
----@class moonring.Connection
-local Connection = { __name = "moonring.Connection" }
+---@class moonring.Connection: moonring.Stream
+local Connection = {
+  __name = "moonring.Connection",
+  write_high = M.WRITE_HIGH, -- a connection's own stand before these
+  write_low = M.WRITE_LOW,
+}
 Connection.__index = Connection
 M.Connection = Connection
 
@@ -205,7 +211,7 @@ end
 ---@return string? code
 function Connection:drain(mark)
   if not self.slot then refuse_closed("drain") end
-  mark = mark or M.WRITE_LOW
+  mark = mark or self.write_low
   local result = C.mr_connection_drain(self.handle, self.slot, mark)
   while result == EAGAIN do
     wait_in(self, writers, "write")
@@ -242,12 +248,13 @@ end
 -- A string longer than the queue may get goes out in pieces.
 local function write_long(self, text)
   local from, length, at = ffi.cast("const uint8_t *", text), #text, 0
+  local high = self.write_high
   while at < length do
-    local count = math.min(length - at, M.WRITE_HIGH)
+    local count = math.min(length - at, math.max(high, 1))
     local queued = queue_bytes(self, self.slot, from + at, count)
     if queued < 0 then return errors.world(queued, "write") end
     at = at + count
-    if queued > M.WRITE_HIGH then
+    if queued > high then
       local ok, message, code = drain_written(self, length, length - at)
       if not ok then return ok, message, code end
     end
@@ -268,7 +275,7 @@ function Connection:write(data)
   if not slot then refuse_closed("write") end
   local queued, length
   if type(data) == "string" then
-    if #data > M.WRITE_HIGH then return write_long(self, data) end
+    if #data > self.write_high then return write_long(self, data) end
     length = #data
     queued = queue_bytes(self, slot, data, length)
   elseif buffer.is(data) then
@@ -280,7 +287,7 @@ function Connection:write(data)
     errors.raise("argument", "connection:write: a string or a buffer is needed, not a %s", type(data))
   end
   if queued < 0 then return errors.world(queued, "write") end
-  if queued > M.WRITE_HIGH then return drain_written(self, length, 0) end
+  if queued > self.write_high then return drain_written(self, length, 0) end
   return true
 end
 
@@ -377,6 +384,7 @@ function Connection:close(linger)
   self.slot = false
   if self.guard then self.guard.loop = nil end
   if self.input then self.input:release() end
+  if self.rest then stream.release(self) end
   C.mr_connection_close(self.handle, slot, linger or M.LINGER)
   for _, waiting_tasks in pairs { readers, writers } do
     local waiting = waiting_tasks[slot]
@@ -385,6 +393,13 @@ function Connection:close(linger)
       task.wake(waiting)
     end
   end
+end
+
+--- The number of the descriptor beneath, which stays the connection's: for handing it to a child process.
+---@return integer
+function Connection:descriptor()
+  if not self.slot then refuse_closed("descriptor") end
+  return C.mr_connection_descriptor(self.handle, self.slot)
 end
 
 local function address_by(self, get, what)
@@ -472,24 +487,68 @@ end
 ---@param mark? integer bytes
 ---@return moonring.Operation
 function Connection:drain_op(mark)
-  return setmetatable({ connection = self, mark = mark or M.WRITE_LOW }, Drain)
+  return setmetatable({ connection = self, mark = mark or self.write_low }, Drain)
 end
 
 function Connection:__tostring()
   if not self.slot then return "moonring.Connection(closed)" end
+  if self.name then return ("moonring.Connection(%s)"):format(self.name) end
   return ("moonring.Connection(peer=%s)"):format(tostring(self:peer() or "?"))
 end
 
---- Connects. The wait ends with the connection, its failure, or the cancellation of the task.
+-- For what extends the class in files of its own. Internal.
+M.refuse_closed, M.wait_in, M.drain_written = refuse_closed, wait_in, drain_written
+
+stream.mix(Connection)
+
+---@class moonring.StreamOptions
+---@field keep? boolean closing the connection leaves the descriptor open
+---@field descriptors? boolean a Unix socket: receive_descriptor is going to be used
+---@field name? string what tostring and error messages call it; default "descriptor N"
+
+--- Makes a connection of an open descriptor: a stream socket, a pipe, a FIFO, a terminal, a device, or a file, which is
+--- read and written at its position. The descriptor is the connection's from then on, unless it is to be kept.
+---@param number integer the descriptor
+---@param how? moonring.StreamOptions
+---@return moonring.Connection? connection
+---@return string? message
+---@return string? code "EBADF", "EISDIR", "EPROTOTYPE": no stream socket
+function M.open(number, how)
+  if type(number) ~= "number" or number < 0 or number > 0x7fffffff or number % 1 ~= 0 then
+    errors.raise("argument", "connection.open: a descriptor's number is needed, not %s", tostring(number))
+  end
+  local handle = loop.handle()
+  local name = how and how.name or "descriptor " .. number
+  local flags = (how and how.keep and C.MR_STREAM_KEEP or 0) +
+    (how and how.descriptors and C.MR_STREAM_TAKE_DESCRIPTORS or 0)
+  local slot = C.mr_stream_open(handle, number, flags)
+  if slot < 0 then return errors.world(slot, "open of " .. name) end
+  local self = M.new(handle, slot, true)
+  self.name = name
+  return self
+end
+
+local none = {}
+
+--- Connects to one address. The wait ends with the connection, its failure, or the cancellation of the task. given: the
+--- socket's options, and `source`, an address to connect from, and `descriptors`, for receive_descriptor; `own` are the
+--- names in it that are somebody else's. Internal: net.connect is the public one.
 ---@param peer moonring.Address
+---@param given? table
+---@param own? table<string, boolean>
 ---@return moonring.Connection? connection
 ---@return string? message
 ---@return string? code
-function M.connect(peer)
+function M.connect(peer, given, own)
   local handle = loop.handle()
-  local slot = C.mr_connection_connect(handle, peer)
+  local list, count, how = nil, 0, nil
+  if given then
+    list, count = options.compile("net.connect", given, own or none)
+    how = ffi.new("mr_connect", given.source, given.descriptors and 1 or 0, count, list)
+  end
+  local slot = C.mr_connection_connect(handle, peer, how)
   local doing = "connect to " .. tostring(peer)
-  if slot < 0 then return errors.world(slot, doing) end
+  if slot < 0 then return errors.world(slot, options.explain(doing, list, count)) end
   local self = M.new(handle, slot, true)
   local ok, failure = pcall(wait_in, self, writers, "connect")
   if not ok then
@@ -503,5 +562,9 @@ function M.connect(peer)
   end
   return self
 end
+
+package.loaded["moonring.net.connection"] = M -- these extend it
+require "moonring.net.tuning"
+require "moonring.net.passing"
 
 return M

@@ -1,8 +1,9 @@
 --- The content behind a head, as a machine over buffers (RFC 9112 sections 6 and 7): fixed length, chunked, or until the end
 --- of the stream. It hands on the bytes where they lie and copies none.
 --
--- Framing between chunks is consumed as it comes, so a reader may drop a buffer as soon as its position has reached the limit.
--- Only trailer fields have to lie in one run: while next() returns nil with bytes left, more of them belong behind those.
+-- Framing between chunks is consumed as it comes, so a reader may drop a buffer as soon as its position has reached
+-- the limit. Only trailer fields have to lie in one run: while next() returns nil with bytes left, more of them
+-- belong behind those.
 
 local native = require "moonring.native"
 local limits_of = require "moonring.http.codec.limits"
@@ -179,7 +180,7 @@ end
 --- The next run of content in the buffer: its length, and the offset in the buffer where it lies; the buffer's position is
 --- behind it afterwards. Call it until it returns nil, then again with more bytes behind the remaining ones.
 ---@param buffer ffi.cdata* mr_buffer with the received bytes in [position, limit)
----@return integer|boolean|nil count bytes; 0: the body is complete; nil: more bytes are needed; false: refuse, and close the connection
+---@return integer|boolean|nil count bytes; 0: the body is complete; nil: more bytes are needed; false: refuse and close
 ---@return integer? offset, or the status of the refusal
 ---@return string? message why it is refused
 function Body:next(buffer)

@@ -231,7 +231,7 @@ local function index_head(buffer, head, limits)
 end
 M.index = index_head
 
--- What requests and responses have in common --------------------------------------------------------------------------------
+-- What requests and responses have in common --------------------------------------------------------------------------
 
 M.BIT_HOST = lshift(1, C.MR_FIELD_HOST)
 M.BIT_CONNECTION = lshift(1, C.MR_FIELD_CONNECTION)

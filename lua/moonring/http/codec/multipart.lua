@@ -1,8 +1,9 @@
---- Parts of multipart/form-data (RFC 7578, RFC 2046 section 5.1) as a machine over the content's pieces. Opens nothing, waits for
---- nothing; data is handed on where it lies.
+--- Parts of multipart/form-data (RFC 7578, RFC 2046 section 5.1) as a machine over the content's pieces. Opens
+--- nothing, waits for nothing; data is handed on where it lies.
 --
--- A delimiter is CR LF "--" boundary. A boundary has no CR, so a delimiter that begins but doesn't go on holds no other beginning: what
--- was held back of it is data, and known without having been kept. Only the head of a part is gathered.
+-- A delimiter is CR LF "--" boundary. A boundary has no CR, so a delimiter that begins but doesn't go on holds no
+-- other beginning: what was held back of it is data, and known without having been kept. Only the head of a part is
+-- gathered.
 
 local native = require "moonring.native"
 local errors = require "moonring.errors"
@@ -38,7 +39,7 @@ function M.merge_limits(what, given)
       errors.raise("argument", "%s: there is no limit %s; limits are part_count, part_head_bytes and part_bytes", what,
         tostring(name))
     end
-    if type(value) ~= "number" or not (value >= 1) then
+    if type(value) ~= "number" or value ~= value or value < 1 then
       errors.raise("argument", "%s: limit %s is a number from 1 on, not %s", what, name, tostring(value))
     end
     merged[name] = value
@@ -88,8 +89,8 @@ local function go_on_matching(self, buffer)
   return matched == #delimiter, position < limit
 end
 
--- The run of data before the delimiter, or before what may be its beginning. Results: its length, and how many bytes that and the
--- delimiter are together; self.matched tells how much of the delimiter there is.
+-- The run of data before the delimiter, or before what may be its beginning. Results: its length, and how many bytes
+-- that and the delimiter are together; self.matched tells how much of the delimiter there is.
 local function data_before(self, buffer)
   local delimiter = self.delimiter
   local position = buffer.position_

@@ -1,5 +1,5 @@
---- Request targets, their queries, and forms, which are written alike: percent-encoding (RFC 3986 section 2.1) and the pairs of
---- application/x-www-form-urlencoded (WHATWG URL section 5).
+--- Request targets, their queries, and forms, which are written alike: percent-encoding (RFC 3986 section 2.1) and
+--- the pairs of application/x-www-form-urlencoded (WHATWG URL section 5).
 
 local errors = require "moonring.errors"
 

@@ -1,5 +1,6 @@
---- Writes the messages that format.write_response doesn't: heads whose content follows in pieces, requests, interim responses,
---- chunks and trailers. What would be another message than was asked for raises "argument" and writes nothing.
+--- Writes the messages that format.write_response doesn't: heads whose content follows in pieces, requests, interim
+--- responses, chunks and trailers. What would be another message than was asked for raises "argument" and writes
+--- nothing.
 
 local native = require "moonring.native"
 local errors = require "moonring.errors"

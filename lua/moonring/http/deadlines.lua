@@ -1,8 +1,10 @@
---- moonring.http.session: the deadlines of connections.
+--- moonring.http.deadlines: how long clients may take.
 --
--- A session is what a server knows of a connection. Slow clients are found by one timer for all: a wait notes its deadline in
--- the session, a number that is overwritten by the next wait, and a few times a second the sessions whose deadline has passed
--- are dealt with. So a request costs one store for its timeouts, and a deadline passes a quarter of its time late at most.
+-- Slow clients are found by one timer for all: a wait notes its deadline, a number that is overwritten by the next
+-- wait, and a few times a second the connections whose deadline has passed are dealt with. So a request costs one
+-- store for its timeouts, and a deadline passes a quarter of its time late at most.
+--
+-- What is known of a connection stands in arrays by its slot, because ten thousand idle ones would be as many tables.
 
 local errors = require "moonring.errors"
 local task = require "moonring.task"
@@ -48,7 +50,7 @@ function M.merge_timeouts(what, given)
       errors.raise("argument", "%s: there is no timeout %s; timeouts are idle, head, body, request and write", what,
         tostring(name))
     end
-    if type(seconds) ~= "number" or not (seconds > 0) then
+    if type(seconds) ~= "number" or seconds ~= seconds or seconds <= 0 then
       errors.raise("argument", "%s: timeout %s is a number of seconds above 0, math.huge for none, not %s", what, name,
         tostring(seconds))
     end
@@ -57,50 +59,40 @@ function M.merge_timeouts(what, given)
   return merged
 end
 
----@class moonring.http.Session
-local Session = { __name = "moonring.http.Session" }
-Session.__index = Session
-
-local sessions, count, slots_end = {}, 0, 0 -- by connection slot
+local connections, servers, tasks = {}, {}, {}
+local due = {} -- when the client has to have done what is waited for, monotonic seconds
+M.due = due
+local count, slots_end = 0, 0
 local ticker = { timer = false, seconds = TICK_MAX }
 
---- Makes a session for a connection and counts it.
-function M.open(server, connection, task)
-  local self = setmetatable({
-    server = server, connection = connection, task = task,
-    exchange = false, -- the request in progress
-    deadline = turn_time() + server.timeouts.idle,
-    phase = false, -- what it waits for while there is an exchange: "head", "body", "write"
-    scope = false, -- in which it does that, and which a timeout cancels
-    head_due = false, -- when the head in progress has to be there, however many waits that takes
-    request_due = false, -- when the request in progress has to be there, once that is of interest
-    timed_out = false, -- the phase that was cut short
-    queued = 0, -- bytes that were queued when the wait for a write began
-  }, Session)
+--- Begins to watch a connection, which the server counts from now on.
+---@param server moonring.http.Server
+---@param connection moonring.Connection
+---@param owner moonring.Task that serves it
+function M.open(server, connection, owner)
   local slot = connection.slot
-  sessions[slot] = self
+  connections[slot], servers[slot], tasks[slot] = connection, server, owner
+  due[slot] = turn_time() + server.timeouts.idle
   count = count + 1
   if slot >= slots_end then slots_end = slot + 1 end
   ticker:run(server.tick)
-  return self
 end
 
---- Ends it. `slot` is that of its connection, which may have been closed.
-function M.close(session, slot)
-  if sessions[slot] ~= session then return end
-  sessions[slot] = nil
+--- Ends that. `slot` is the connection's, which may have been closed.
+function M.close(connection, slot)
+  if connections[slot] ~= connection then return end
+  connections[slot], servers[slot], tasks[slot], due[slot] = false, false, false, math.huge
   count = count - 1
 end
 
---- Iterates over the sessions of a server.
----@return fun(): moonring.http.Session?
+--- Iterates over the connections of a server and the tasks that serve them.
+---@return fun(): moonring.Connection?, moonring.Task?
 function M.of(server)
   local slot = -1
   return function()
     while slot < slots_end do
       slot = slot + 1
-      local session = sessions[slot]
-      if session and session.server == server then return session end
+      if connections[slot] and servers[slot] == server then return connections[slot], tasks[slot] end
     end
   end
 end
@@ -116,91 +108,85 @@ function M.tick_of(timeouts)
   return math.max(TICK_MIN, math.min(TICK_MAX, least / 4))
 end
 
-local function deadline_of(self, phase)
-  local timeouts, now = self.server.timeouts, turn_time()
+local function deadline_of(exchange, phase)
+  local timeouts, now = exchange.server.timeouts, turn_time()
   local deadline = now + timeouts[phase]
   if phase == "write" then
-    local connection = self.connection
-    if connection.slot then self.queued = C.mr_connection_queued(connection.handle, connection.slot) end
+    local connection = exchange.connection
+    if connection.slot then exchange.queued = C.mr_connection_queued(connection.handle, connection.slot) end
     return deadline
   end
   if phase == "head" then
-    self.head_due = self.head_due or deadline
-    deadline = self.head_due
+    exchange.head_due = exchange.head_due or deadline
+    deadline = exchange.head_due
   end
-  self.request_due = self.request_due or now + timeouts.request
-  return math.min(self.request_due, deadline)
+  exchange.request_due = exchange.request_due or now + timeouts.request
+  return math.min(exchange.request_due, deadline)
 end
 
-local function wait_in(scope, self, fn, ...)
-  self.scope = scope
+local function wait_in(scope, exchange, fn, ...)
+  exchange.scope = scope
   return fn(...)
 end
 
-local function end_wait(self, ...)
-  self.phase = false
+local function end_wait(exchange, ...)
+  exchange.phase, exchange.scope = false, false
   return ...
 end
 
 --- Runs fn(...), which waits for the client: it has so much time for it as the timeout of that name, or an error of code
 --- "deadline" is raised. A scope of its own is cancelled for that, so who catches the error can still answer.
+---@param exchange table the request in progress
 ---@param phase string "head", "body" or "write"
 ---@param fn function
-function Session:wait(phase, fn, ...)
-  self.deadline = deadline_of(self, phase)
-  self.phase = phase
-  return end_wait(self, task.open_scope(wait_in, self, fn, ...))
+function M.wait(exchange, phase, fn, ...)
+  local slot = exchange.connection.slot
+  if slot then due[slot] = deadline_of(exchange, phase) end
+  exchange.phase = phase
+  return end_wait(exchange, task.open_scope(wait_in, exchange, fn, ...))
 end
 
--- What becomes of a session whose deadline has passed ------------------------------------------------------------------------
-
-local function describe(session, phase)
-  return ("the client has taken longer than the timeout %s of %g s"):format(phase, session.server.timeouts[phase])
-end
+-- What becomes of a client whose time is over -------------------------------------------------------------------------
 
 -- A client that takes little is slow; one that takes nothing is gone.
-local function takes_bytes(session)
-  local connection = session.connection
+local function takes_bytes(exchange, connection)
   local queued = C.mr_connection_queued(connection.handle, connection.slot)
-  local takes = queued < session.queued
-  session.queued = queued
+  local takes = queued < exchange.queued
+  exchange.queued = queued
   return takes
 end
 
-local function expire(session, now)
-  local connection, phase = session.connection, session.phase
+local function expire(slot, connection, now)
   if not connection.slot then return end
-  if not session.exchange then
-    session.timed_out = "idle"
+  local exchange = connection.exchange
+  if not exchange then
     connection:close()
     return
   end
-  if not phase then -- its handler is busy with something else
-    session.deadline = math.huge
+  local phase, server = exchange.phase, exchange.server
+  if phase == "write" and takes_bytes(exchange, connection) then
+    due[slot] = now + server.timeouts.write
     return
   end
-  if phase == "write" and takes_bytes(session) then
-    session.deadline = now + session.server.timeouts.write
-    return
-  end
-  session.timed_out = phase
-  session.deadline = math.huge
-  if phase ~= "write" and session.request_due and session.request_due <= now then phase = "request" end
-  local exchange, message = session.exchange, describe(session, phase)
+  due[slot] = math.huge
+  if not phase then return end -- its handler is busy with something else
+  exchange.timed_out = phase
+  if phase ~= "write" and exchange.request_due <= now then phase = "request" end
+  local message = ("the client has taken longer than the timeout %s of %g s"):format(phase, server.timeouts[phase])
   exchange.plain, exchange.broken, exchange.body_open = false, true, false
-  exchange.refusal = { 408, message }
-  session.server.timed_out = session.server.timed_out + 1
-  session.scope:cancel(errors.new("deadline", message))
+  exchange.refusal = { 408, message } -- what the client is told where nothing has been sent
+  server.timed_out = server.timed_out + 1
+  exchange.scope:cancel(errors.new("deadline", message))
 end
 
 local function sweep(now)
   for slot = 0, slots_end - 1 do
-    local session = sessions[slot]
-    if session and session.deadline <= now then expire(session, now) end
+    local connection = connections[slot]
+    if connection and due[slot] <= now then expire(slot, connection, now) end
   end
 end
 
--- The timer ------------------------------------------------------------------------------------------------------------------
+-- The timer -----------------------------------------------------------------------------------------------------------
 
 function ticker:run(seconds)
   if seconds < self.seconds then self.seconds = seconds end
@@ -227,6 +213,8 @@ end
 --- Called with every tick: the access log's, to write what it has.
 M.on_tick = false
 
+--- How many connections are watched.
+---@return integer
 function M.count()
   return count
 end

@@ -1,0 +1,595 @@
+-- moonring.fs.file: an open file.
+--
+-- A read or write with an offset is one of its own: many may be under way, and none moves anything. Without an offset
+-- they go on at the file's position, which is kept here and not in the kernel; one task at a time may do that. Pipes,
+-- terminals and other files without offsets are read and written in the order in which that was asked for.
+--
+-- Native memory is handed to the kernel as it is, heap buffers and long strings, too, which are kept meanwhile. Short
+-- strings are copied to native memory, and so is what goes to and from wrapped memory of the caller's, because nobody
+-- knows how long that lives.
+
+local native = require "moonring.native"
+local errors = require "moonring.errors"
+local loop = require "moonring.loop"
+local memory = require "moonring.memory"
+local buffer = require "moonring.buffer"
+local core = require "moonring.buffer.core"
+local chains = require "moonring.buffer.chain"
+local iovec = require "moonring.iovec"
+local call = require "moonring.call"
+local time = require "moonring.time"
+local common = require "moonring.fs.common"
+local status = require "moonring.fs.status"
+local scheduler = require "moonring.scheduler"
+
+local C, ffi = native.C, native.ffi
+local band = bit.band
+local begin, wait, check_offset, failed, done = call.begin, call.wait, common.check_offset, common.failed, common.done
+local of = core.of
+local chain_class = getmetatable(chains.new())
+local ANCHORED, HEAP = tonumber(C.MR_BUFFER_ANCHORED), tonumber(C.MR_BUFFER_HEAP)
+local PARTS_MAX = tonumber(C.MR_CALL_PARTS_MAX)
+
+local EIO, EAGAIN, EACCES, EOPNOTSUPP = -5, -11, -13, -95
+
+local M = {
+  -- Bytes that read takes at once when nobody says how many.
+  CHUNK = 65536,
+  -- Strings up to this length are copied for a write; longer ones are kept alive instead.
+  COPY_MAX = 16384,
+  -- One call moves at most so many bytes: Linux's own limit is a page less than 2^31.
+  CALL_MAX = 1073741824,
+  -- Seconds between two tries of a lock: the first, and the longest.
+  LOCK_RETRY = 0.001,
+  LOCK_RETRY_MAX = 0.1,
+}
+
+---@class moonring.File
+---@field path string what it was opened by
+---@field descriptor integer|false false once it has been closed
+---@field has_offsets boolean false for pipes, terminals and the like
+local File = { __name = "moonring.File" }
+File.__index = File
+M.File = File
+
+--- Wraps a descriptor, which the file owns from now on. `direct`: it was opened so. Internal.
+function M.new(descriptor, path, direct)
+  local guard = ffi.gc(ffi.new("mr_file_guard", loop.handle(), descriptor), C.mr_file_guard_release)
+  local has_offsets = C.mr_descriptor_has_offsets(descriptor) ~= 0
+  return setmetatable({
+    descriptor = descriptor,
+    path = path,
+    has_offsets = has_offsets,
+    reads_now = has_offsets and not direct, -- whether what is in memory is read without a turn of the loop
+    guard = guard,
+    position = 0,
+    user = false, -- the task that reads or writes at the position
+    input = false, -- the buffer that read() lends
+  }, File)
+end
+
+local function descriptor_of(self, what)
+  local descriptor = self.descriptor
+  if not descriptor then errors.raise("closed", "file:%s: %s has been closed", what, self.path) end
+  return descriptor
+end
+
+-- The offset for a call, and whether it is the file's position that is meant.
+local function offset_for(self, what, offset)
+  if offset ~= nil then
+    check_offset("file:" .. what, "an offset", offset)
+    return offset, false
+  end
+  local user = self.user
+  if user then
+    errors.raise("busy", "file:%s: %s reads or writes at the position of %s already, and %s wants to; give offsets", what,
+      tostring(user), self.path, tostring(scheduler.current()))
+  end
+  self.user = scheduler.current()
+  return self.has_offsets and self.position or -1, true
+end
+
+-- Ends the use of the position, and moves it on.
+local function end_use(self, sequential, count)
+  if not sequential then return end
+  self.user = false
+  if count > 0 then self.position = self.position + count end
+end
+
+-- Calls fn(...), which starts a call and waits for it. When that raises, the position is free again, and where it was.
+local function guarded(self, sequential, fn, ...)
+  if not sequential then return fn(...) end
+  local ok, result, more = pcall(fn, ...)
+  if ok then return result, more end
+  self.user = false
+  error(result, 0)
+end
+
+local scratch = ffi.typeof "const mr_iovec *[1]"
+
+-- A call on the bytes of a heap buffer, or of a string: both live as long as the call's own reference does.
+local function start_anchored(start, handle, descriptor, offset, keeper, address, length, flags)
+  local part = iovec.new()
+  local anchor = memory.anchor(keeper)
+  local result = C.mr_iovec_wrap_anchored(memory.handle(), address, length, flags, anchor, part)
+  if result < 0 then
+    memory.unanchor(anchor)
+    return result
+  end
+  local slot = start(handle, descriptor, offset, scratch(part), 1)
+  C.mr_iovec_release(part)
+  return slot
+end
+
+-- Reading -------------------------------------------------------------------------------------------------------------
+
+-- Starts a read into [position, limit) of *to. Returns the slot, and the buffer that the bytes have to be copied from.
+local function start_read(handle, descriptor, offset, to)
+  local flags = to.flags_
+  if band(flags, ANCHORED) == 0 then return C.mr_call_read(handle, descriptor, offset, to) end
+  if band(flags, HEAP) ~= 0 then
+    return start_anchored(C.mr_call_read_iovecs, handle, descriptor, offset, core.anchors[to], to.data_ + to.position_,
+      to.limit_ - to.position_, 0)
+  end
+  local bounce = buffer.allocate(to.limit_ - to.position_)
+  return C.mr_call_read(handle, descriptor, offset, bounce), bounce
+end
+
+-- Reads by a call. Returns the result, and the buffer that the bytes have to be copied from.
+local function read_by_call(self, handle, offset, to)
+  local slot, bounce = start_read(handle, self.descriptor, offset, to)
+  return wait(slot, "file:read", self.path), bounce
+end
+
+-- Copies what is in memory already. A failure is left for the call to tell.
+local function read_now(self, handle, offset, to)
+  local position = to.position_
+  local count = C.mr_descriptor_read_now(handle, self.descriptor, offset, to.data_ + position, to.limit_ - position)
+  if count == EOPNOTSUPP then self.reads_now = false end
+  return count
+end
+
+-- Reads into a buffer of the caller's, up to its limit. Returns the number of bytes, 0 at the end, or negative errno.
+local function read_once(self, what, target, offset)
+  descriptor_of(self, what)
+  local handle = begin "file:read"
+  local to = of(target, "file:read")
+  if to.limit_ - to.position_ < 1 then core.writable(to, "file:read", 1) end
+  core.check_writable(to, "file:read")
+  local at, sequential = offset_for(self, what, offset)
+  if self.reads_now then
+    local count = read_now(self, handle, at, to)
+    if count >= 0 then
+      end_use(self, sequential, count)
+      to.position_ = to.position_ + count
+      return count
+    end
+  end
+  local result, bounce = guarded(self, sequential, read_by_call, self, handle, at, to)
+  end_use(self, sequential, result)
+  if result > 0 then
+    to = of(target, "file:read") -- which its owner may have released meanwhile
+    core.writable(to, "file:read", result)
+    if bounce then C.mr_bytes_move(to.data_ + to.position_, bounce.data_, result) end
+    to.position_ = to.position_ + result
+  end
+  if bounce then bounce:release() end
+  return result
+end
+
+local function read_lent(self)
+  descriptor_of(self, "read")
+  local input = self.input
+  if not input or not input.is_open or C.mr_iovec_holders(input.memory_) > 1 then
+    -- What was lent before is somebody else's as well by now: its slices keep what they show.
+    if input then input:release() end
+    input = buffer.allocate(M.CHUNK)
+    self.input = input
+  end
+  input:reset_for_write()
+  local result = read_once(self, "read", input)
+  if result > 0 then
+    input:reset_for_read()
+    return input
+  end
+  if result == 0 then return nil end
+  return failed(result, "read", self.path)
+end
+
+local function read_new(self, count, offset)
+  if count < 1 or count > 2147483647 or count % 1 ~= 0 then
+    errors.raise("argument", "file:read: 1 to 2^31 - 1 bytes can be asked for, not %s", tostring(count))
+  end
+  local made = buffer.allocate(count)
+  local ok, result = pcall(read_once, self, "read", made, offset)
+  if ok and result > 0 then return made:reset_for_read() end
+  made:release()
+  if not ok then error(result, 0) end
+  if result == 0 then return nil end
+  return failed(result, "read", self.path)
+end
+
+--- Reads what one call of the kernel gives. Without arguments: the next bytes, in a buffer that is lent until the next
+--- read or the close of the file. With a number: up to so many, in a buffer that is the caller's. With a buffer: into
+--- [position, limit) of it, whose position moves behind the bytes, and it is the one that is returned. With an offset
+--- the file's position has no part in it, and reads may be under way together.
+---@param target? integer|moonring.Buffer
+---@param offset? integer bytes; default: at the file's position, which moves on
+---@return moonring.Buffer? buffer nil at the end of the file
+---@return string? message
+---@return string? code the errno's name
+function File:read(target, offset)
+  if target == nil then
+    if offset ~= nil then target = M.CHUNK else return read_lent(self) end
+  end
+  if type(target) == "number" then return read_new(self, target, offset) end
+  if not core.is(target) then
+    errors.raise("argument", "file:read: a buffer or a number of bytes is needed, not a %s", type(target))
+  end
+  local result = read_once(self, "read", target, offset)
+  if result > 0 then return target end
+  if result == 0 then return nil end
+  return failed(result, "read", self.path)
+end
+
+-- A for loop passes the last buffer along, which read would take for a target.
+local function next_chunk(self)
+  return self:read()
+end
+
+--- Iterates over the rest of the file: `for buffer in file:chunks() do`. Ends with the file, also when that fails.
+function File:chunks()
+  return next_chunk, self
+end
+
+-- Lists of iovecs -----------------------------------------------------------------------------------------------------
+
+local pointers = ffi.typeof "const mr_iovec *[?]"
+
+local function check_list(what, list)
+  if type(list) ~= "table" or not iovec.is(list[1]) then
+    errors.raise("argument", "file:%s: a list of iovecs is needed, not %s", what, tostring(list))
+  end
+  for i = 1, #list do
+    if not iovec.is(list[i]) then errors.raise("argument", "file:%s: item %d is no iovec", what, i) end
+    if C.mr_iovec_holders(list[i]) == 0 and list[i].length > 0 then
+      errors.raise("closed", "file:%s: iovec %d has been released", what, i)
+    end
+  end
+end
+
+-- The iovecs from list[first] on, without the first `skip` bytes of it, as many as one call takes. The second result is
+-- a segment that is to be released.
+local function name_parts(list, first, skip)
+  local count = math.min(#list - first + 1, PARTS_MAX)
+  local out, segment = pointers(count), nil
+  for i = 0, count - 1 do
+    out[i] = list[first + i]
+  end
+  if skip > 0 then
+    segment = list[first]:clone_segment(skip, list[first].length - skip)
+    out[0] = segment
+  end
+  return out, count, segment
+end
+
+--- Fills the `length` bytes of each iovec, one after the other, as far as one call goes (readv).
+---@param list moonring.Iovec[]
+---@param offset? integer
+---@return integer? count bytes; nil at the end of the file
+---@return string? message
+---@return string? code
+function File:read_iovecs(list, offset)
+  local descriptor = descriptor_of(self, "read_iovecs")
+  check_list("read_iovecs", list)
+  local handle = begin "file:read_iovecs"
+  local at, sequential = offset_for(self, "read_iovecs", offset)
+  local parts, count = name_parts(list, 1, 0)
+  local slot = C.mr_call_read_iovecs(handle, descriptor, at, parts, count)
+  local result = guarded(self, sequential, wait, slot, "file:read_iovecs", self.path)
+  end_use(self, sequential, result)
+  if result > 0 then return result end
+  if result == 0 then return nil end
+  return failed(result, "read", self.path)
+end
+
+-- Writing -------------------------------------------------------------------------------------------------------------
+
+local function write_by_call(self, start, at, written)
+  return wait(start(at < 0 and at or at + written, written), "file:write", self.path)
+end
+
+-- Calls start(offset, written) until `length` bytes are written: the kernel may take fewer at a time, as before a disk is
+-- full. Returns the bytes written, and the errno of what stopped it.
+local function write_all(self, what, length, offset, start)
+  local at, sequential = offset_for(self, what, offset)
+  local written, result = 0, 0
+  while written < length do
+    result = guarded(self, sequential, write_by_call, self, start, at, written)
+    if result == 0 then result = EIO end -- which no file gives that is sound
+    if result < 0 then break end
+    written = written + result
+  end
+  end_use(self, sequential, written)
+  return written, result
+end
+
+local function write_result(self, length, written, result)
+  if written == length then return true end
+  local _, message, code = failed(result, "write", self.path)
+  return nil, message, code, written
+end
+
+local function write_string(self, text, offset)
+  local handle = begin "file:write"
+  local bytes = ffi.cast("const uint8_t *", text)
+  local written, result = write_all(self, "write", #text, offset, function(at, done_bytes)
+    local descriptor = descriptor_of(self, "write")
+    local rest = math.min(#text - done_bytes, M.CALL_MAX)
+    if rest <= M.COPY_MAX then return C.mr_call_write_bytes(handle, descriptor, at, bytes + done_bytes, rest) end
+    return start_anchored(C.mr_call_write_iovecs, handle, descriptor, at, text, bytes + done_bytes, rest,
+      C.MR_IOVEC_READONLY)
+  end)
+  return write_result(self, #text, written, result)
+end
+
+local function start_write(handle, descriptor, offset, from)
+  local flags = from.flags_
+  if band(flags, ANCHORED) == 0 then return C.mr_call_write(handle, descriptor, offset, from) end
+  local keeper = core.anchors[from]
+  local address, length = from.data_ + from.position_, from.limit_ - from.position_
+  if band(flags, HEAP) ~= 0 or type(keeper) == "string" then
+    return start_anchored(C.mr_call_write_iovecs, handle, descriptor, offset, keeper, address, length, C.MR_IOVEC_READONLY)
+  end
+  return C.mr_call_write_bytes(handle, descriptor, offset, address, length)
+end
+
+local function write_buffer(self, source, offset)
+  local handle = begin "file:write"
+  local from = of(source, "file:write")
+  core.check_open(from, "file:write")
+  local length = from.limit_ - from.position_
+  local written, result = write_all(self, "write", length, offset, function(at, done_bytes)
+    local descriptor = descriptor_of(self, "write")
+    from = of(source, "file:write")
+    core.check_open(from, "file:write")
+    if done_bytes == 0 then return start_write(handle, descriptor, at, from) end
+    local rest = from:slice()
+    rest:skip(done_bytes)
+    local slot = start_write(handle, descriptor, at, rest)
+    rest:release()
+    return slot
+  end)
+  from = of(source, "file:write")
+  if from.limit_ - from.position_ >= written then from.position_ = from.position_ + written end
+  return write_result(self, length, written, result)
+end
+
+local function write_parts(self, list, offset)
+  local handle = begin "file:write"
+  local length = 0
+  for i = 1, #list do
+    length = length + list[i].length
+  end
+  local first, before = 1, 0 -- the iovec to go on with, and the bytes of those before it
+  local written, result = write_all(self, "write", length, offset, function(at, done_bytes)
+    local descriptor = descriptor_of(self, "write")
+    while done_bytes - before >= list[first].length do
+      before = before + list[first].length
+      first = first + 1
+    end
+    local parts, count, segment = name_parts(list, first, done_bytes - before)
+    local slot = C.mr_call_write_iovecs(handle, descriptor, at, parts, count)
+    if segment then segment:release() end
+    return slot
+  end)
+  return write_result(self, length, written, result)
+end
+
+--- Writes the `length` bytes of each iovec, one after the other (writev), as write does.
+---@param list moonring.Iovec[]
+---@param offset? integer
+---@return true? ok
+---@return string? message
+---@return string? code
+---@return integer? written
+function File:write_iovecs(list, offset)
+  descriptor_of(self, "write_iovecs")
+  check_list("write_iovecs", list)
+  if offset ~= nil then check_offset("file:write_iovecs", "an offset", offset) end
+  return write_parts(self, list, offset)
+end
+
+-- The chain's slices as they are; what has been written leaves it.
+local function write_chain(self, chain, offset)
+  local list = chain:iovecs()
+  local ok, result, message, code, written = pcall(write_parts, self, list, offset)
+  local length = 0
+  for i = 1, #list do
+    length = length + list[i].length
+    list[i]:release()
+  end
+  if not ok then error(result, 0) end
+  chain:skip(written or length)
+  return result, message, code, written
+end
+
+--- Writes a string, the remaining bytes of a buffer (whose position moves behind what was written), or a chain (which
+--- what was written leaves): all of it, in as many calls as it takes. A buffer must not be changed before write returns.
+--- When that fails, or the wait is cancelled, a part may have been written; for a failure the fourth result says how
+--- many bytes.
+---@param data string|moonring.Buffer|moonring.Chain
+---@param offset? integer bytes; default: at the file's position, which moves on; without meaning when it appends
+---@return true? ok
+---@return string? message
+---@return string? code
+---@return integer? written
+function File:write(data, offset)
+  descriptor_of(self, "write")
+  if type(data) == "string" then return write_string(self, data, offset) end
+  if core.is(data) then return write_buffer(self, data, offset) end
+  if getmetatable(data) == chain_class then return write_chain(self, data, offset) end
+  errors.raise("argument", "file:write: a string, a buffer or a chain is needed, not a %s", type(data))
+end
+
+-- What else a file can do ---------------------------------------------------------------------------------------------
+
+--- Moves the file's position, from which read and write without an offset go on.
+---@param offset integer bytes
+function File:seek(offset)
+  descriptor_of(self, "seek")
+  check_offset("file:seek", "an offset", offset)
+  if not self.has_offsets then
+    errors.raise("argument", "file:seek: %s is a pipe, terminal or socket, which has no offsets", self.path)
+  end
+  offset_for(self, "seek")
+  self.user = false
+  self.position = offset
+  return self
+end
+
+local function perform(self, what, start, ...)
+  local descriptor = descriptor_of(self, what)
+  local handle = begin("file:" .. what)
+  return done(wait(start(handle, descriptor, ...), "file:" .. what, self.path), what, self.path)
+end
+
+--- Waits until all that was written is on the disk (fsync); with `data_only`, without times that nobody needs for
+--- finding it (fdatasync).
+---@param data_only? boolean
+---@return true? ok
+---@return string? message
+---@return string? code "EIO", "ENOSPC", "EDQUOT": what could not be written back, told once
+function File:sync(data_only)
+  return perform(self, "sync", C.mr_call_sync, data_only and 1 or 0)
+end
+
+--- Makes the file `length` bytes long; what is new reads as zeros.
+---@param length integer
+---@return true? ok
+---@return string? message
+---@return string? code
+function File:truncate(length)
+  check_offset("file:truncate", "a length", length)
+  return perform(self, "truncate", C.mr_call_truncate, length)
+end
+
+local allocate_modes = { extend = 0, keep_size = 1, punch_hole = 3, zero = 16 }
+
+--- Reserves disk space for `length` bytes from `offset` on, so that writing there can't fail for want of it. mode
+--- "extend" (default) lets the file grow to them, "keep_size" doesn't; "punch_hole" gives the space back and "zero"
+--- keeps it, both leaving zeros (fallocate(2)).
+---@param offset integer
+---@param length integer
+---@param mode? "extend"|"keep_size"|"punch_hole"|"zero"
+---@return true? ok
+---@return string? message
+---@return string? code
+function File:allocate(offset, length, mode)
+  check_offset("file:allocate", "an offset", offset)
+  check_offset("file:allocate", "a length", length)
+  local number = allocate_modes[mode or "extend"]
+  if not number then
+    errors.raise("argument", 'file:allocate: the mode is "extend", "keep_size", "punch_hole" or "zero", not %s',
+      tostring(mode))
+  end
+  return perform(self, "allocate", C.mr_call_allocate, number, offset, length)
+end
+
+local advices = { normal = 0, random = 1, sequential = 2, will_need = 3, dont_need = 4, no_reuse = 5 }
+
+--- Tells the kernel how the file will be read (posix_fadvise(2)). length 0: to its end.
+---@param advice "normal"|"random"|"sequential"|"will_need"|"dont_need"|"no_reuse"
+---@param offset? integer
+---@param length? integer
+function File:advise(advice, offset, length)
+  local number = advices[advice]
+  if not number then errors.raise("argument", "file:advise: there is no advice %s", tostring(advice)) end
+  check_offset("file:advise", "an offset", offset or 0)
+  check_offset("file:advise", "a length", length or 0)
+  return perform(self, "advise", C.mr_call_advise, offset or 0, math.min(length or 0, 4294967295), number)
+end
+
+--- What is known of the file; see fs.stat.
+---@return moonring.FileStatus? status
+---@return string? message
+---@return string? code
+function File:stat()
+  return status.of("file:stat", descriptor_of(self, "stat"), "", 0, self.path)
+end
+
+---@param permissions integer such as tonumber("644", 8)
+function File:chmod(permissions)
+  return perform(self, "chmod", C.mr_call_permissions, "", common.permissions("chmod", permissions))
+end
+
+---@param owner? integer user's number; nil: unchanged
+---@param group? integer
+function File:chown(owner, group)
+  return perform(self, "chown", C.mr_call_owner, "", owner or -1, group or -1, 0)
+end
+
+---@param accessed? number seconds since 1970; nil: unchanged
+---@param modified? number
+function File:utimes(accessed, modified)
+  return perform(self, "utimes", C.mr_call_times, "", accessed or 0 / 0, modified or 0 / 0, 0)
+end
+
+local lock_kinds = { shared = 1, exclusive = 2 }
+
+--- Takes an advisory lock on the whole file, which belongs to this open file (an open file description lock, fcntl(2)):
+--- "exclusive" (default), or "shared" with other shared ones. Waits until it is free, asking again up to ten times a
+--- second, since the kernel can't be asked to tell; with `wait` false it doesn't. The close of the file gives it back.
+---@param kind? "shared"|"exclusive"
+---@param wait_for_it? boolean default true
+---@return boolean? locked false: somebody else has it
+---@return string? message
+---@return string? code
+function File:lock(kind, wait_for_it)
+  local number = lock_kinds[kind or "exclusive"]
+  if not number then
+    errors.raise("argument", 'file:lock: the lock is "shared" or "exclusive", not %s', tostring(kind))
+  end
+  local delay = M.LOCK_RETRY
+  while true do
+    local descriptor = descriptor_of(self, "lock")
+    local result = wait(C.mr_call_lock(begin "file:lock", descriptor, number), "file:lock", self.path)
+    if result >= 0 then return true end
+    if result ~= EAGAIN and result ~= EACCES then return failed(result, "lock", self.path) end
+    if wait_for_it == false then return false end
+    time.sleep(delay)
+    delay = math.min(delay * 2, M.LOCK_RETRY_MAX)
+  end
+end
+
+--- Gives the lock back.
+function File:unlock()
+  return perform(self, "unlock", C.mr_call_lock, 0)
+end
+
+--- The alignment that offsets, lengths and memory must have for a file that was opened with `direct`: what the kernel
+--- says (6.1), or a page, which suits every disk.
+---@return integer bytes
+function File:direct_alignment()
+  local found = self:stat()
+  if not found or found.direct_alignment == 0 then return 4096 end
+  return found.direct_alignment
+end
+
+--- Closes the file; never waits. What is under way goes on. Whether everything written has reached the disk is told by
+--- sync alone. Closing again does nothing.
+function File:close()
+  local descriptor = self.descriptor
+  if not descriptor then return end
+  self.descriptor = false
+  self.guard.descriptor = -1
+  if self.input then self.input:release() end
+  C.mr_descriptor_close(loop.handle(), descriptor)
+end
+
+function File:__tostring()
+  if not self.descriptor then return ("moonring.File(%s, closed)"):format(self.path) end
+  return ("moonring.File(%s descriptor=%d position=%.0f)"):format(self.path, self.descriptor, self.position)
+end
+
+return M

@@ -1,0 +1,156 @@
+local moonring = require "moonring"
+local net = require "moonring.net"
+local process = require "spec.support.process"
+local eventually = require "spec.support.eventually"
+local ffi = require "ffi"
+local C = require("moonring.native").C
+
+describe("a server without descriptors", function()
+  it("says so once, with the limit and the remedy, and goes on when there are some again", function()
+    moonring.scope(function(scope)
+      local command = process.command("-e", [[
+        local net = require "moonring.net"
+        local listener = assert(net.listen {})
+        print("port " .. listener.port .. ".")
+        net.serve(listener, function(connection)
+          for line in connection:lines() do connection:write(line .. "\n") end
+        end)
+      ]])
+      local child = process.start(scope, "bash -c " .. process.quote("ulimit -n 24; exec " .. command))
+      local port = tonumber((child:expect "port (%d+)%."))
+      local clients = {}
+      for i = 1, 40 do
+        clients[i] = scope:own(assert(net.connect { port = port }))
+        clients[i]:write(i .. "\n")
+      end
+      assert.equal("1", clients[1]:read_line())
+      child:expect "EMFILE: too many open files"
+      local waiting = 0
+      for i = 1, 40 do
+        local ok = pcall(moonring.timeout, i == 1 and 0 or 0.3 / i, clients[i].read_line, clients[i])
+        if not ok then waiting = waiting + 1 end
+      end
+      assert.is_true(waiting > 10)
+      moonring.sleep(0.25) -- it has tried again twice
+      for i = 1, 30 do
+        clients[i]:close()
+      end
+      for i = 31, 40 do
+        clients[i]:write("again\n")
+        local line = clients[i]:read_line()
+        if line == tostring(i) then line = clients[i]:read_line() end
+        assert.equal("again", line)
+      end
+      local text = child:output()
+      local _, count = text:gsub("EMFILE", "")
+      assert.equal(1, count, text)
+      assert.is_truthy(text:find("may have 24 open files (ulimit -n", 1, true), text)
+      local cpu = tonumber((select(2, process.run("cut -d' ' -f14,15 /proc/" .. child.pid .. "/stat")):match("^(%d+)")))
+      assert.is_true(cpu < 100, cpu) -- it did not spin: less than a second
+    end)
+  end)
+end)
+
+describe("a peer that vanishes", function()
+  -- In a network of its own, whose only link goes down.
+  local function vanish(options, action)
+    local script = ([[
+      local moonring, net = require "moonring", require "moonring.net"
+      local listener = assert(net.listen {})
+      local client = assert(net.connect { port = listener.port, %s })
+      local server = assert(listener:accept())
+      os.execute "ip link set lo down"
+      local value, message, code = (function() %s end)()
+      print(value, code)
+      os.exit(0)
+    ]]):format(options, action)
+    local command = "ip link set lo up && " .. process.command("-e", script)
+    return process.run("timeout 20 unshare -rn sh -c " .. process.quote(command))
+  end
+
+  it("ends a write that it does not acknowledge, in the time that user_timeout gives it", function()
+    local _, output = vanish("user_timeout = 0.5", [[client:write "x" return client:read()]])
+    if output:find("unshare") then return pending "no network namespaces here" end
+    assert.equal("nil\tETIMEDOUT\n", output)
+  end)
+
+  it("ends a read when it does not answer keepalive's probes", function()
+    local _, output = vanish("keepalive = true, keepalive_idle = 1, keepalive_interval = 1, keepalive_count = 1",
+      "return client:read()")
+    if output:find("unshare") then return pending "no network namespaces here" end
+    assert.equal("nil\tETIMEDOUT\n", output)
+  end)
+end)
+
+describe("an errno", function()
+  it("has its name and a sentence, each that there is", function()
+    for number = 1, 133 do
+      if number ~= 41 and number ~= 58 then -- these two have never been given out
+        local name, text = ffi.string(C.mr_error_name(-number)), ffi.string(C.mr_error_text(number))
+        assert.is_truthy(name:find("^E[%u%d]+$") and name ~= "EUNKNOWN", number .. " " .. name)
+        assert.is_truthy(text:find("%l") and not text:find("[Uu]nknown error"), number .. " " .. text)
+      end
+    end
+    assert.equal("EUNKNOWN", ffi.string(C.mr_error_name(4000)))
+    assert.equal("unknown error", ffi.string(C.mr_error_text(4000)))
+    assert.equal("EUNKNOWN", ffi.string(C.mr_error_name(-2147483648)))
+  end)
+end)
+
+describe("a soak of streams", function()
+  it("that come, stall, reset, half-close and are cancelled at random leaves nothing", function()
+    local before = moonring.stats()
+    math.randomseed(7)
+    moonring.scope(function(scope)
+      local listener = assert(net.listen {})
+      local path = os.tmpname()
+      os.remove(path)
+      local locals = assert(net.listen { path = path, descriptors = true })
+      local function handle(connection)
+        pcall(moonring.timeout, 0.05, function()
+          while true do
+            local line = connection:read_line()
+            if not line then break end
+            if line == "reset" and connection:get "linger" == false then connection:set { linger = 0 } return end
+            if line == "stall" then moonring.sleep(1) end
+            connection:write(line .. "\n")
+          end
+        end)
+      end
+      local servers = { scope:spawn(net.serve, listener, handle), scope:spawn(net.serve, locals, handle) }
+      local function client(number)
+        for _ = 1, 10 do
+          local where = math.random(2) == 1 and { port = listener.port } or { path = path, descriptors = number % 2 == 0 }
+          pcall(moonring.timeout, math.random() * 0.04, function()
+            moonring.scope(function(own)
+              local connection = own:own(assert(net.connect(where)))
+              for _ = 1, math.random(5) do
+                connection:write(({ "reset\n", "stall\n", ("x"):rep(100000) .. "\n", "plain\n", "half" })[math.random(5)])
+                if where.path and math.random(3) == 1 then connection:send_descriptor(0, "y\n") end
+                if math.random(4) == 1 then connection:shutdown() end
+                if math.random(2) == 1 then connection:read_line() end
+              end
+            end)
+          end)
+        end
+      end
+      moonring.scope(function(clients)
+        for number = 1, 40 do
+          clients:spawn(client, number)
+        end
+      end)
+      servers[1]:cancel()
+      servers[2]:cancel()
+    end)
+    assert.is_true(eventually(function() return moonring.stats().connections <= before.connections end))
+    local after = moonring.stats()
+    assert.equal(before.tasks, after.tasks)
+    assert.is_true(after.operations <= before.operations)
+    assert.is_true(eventually(function()
+      collectgarbage()
+      local now = moonring.stats()
+      return now.memory.iovec_bytes == now.receive_ring_bytes
+    end))
+    assert.equal(0, after.stale)
+  end)
+end)
