@@ -9,6 +9,7 @@
 local native = require "moonring.native"
 local errors = require "moonring.errors"
 local task = require "moonring.task"
+local deadline = require "moonring.deadline"
 local clock = require "moonring.clock"
 local buffer = require "moonring.buffer"
 local core = require "moonring.buffer.core"
@@ -577,7 +578,7 @@ function Session:close(code, reason)
   self.closed = true
   if not self.close_code then
     send_close(self, payload)
-    local ok, failure = pcall(task.shield, M.CLOSE_TIMEOUT, await_close, self)
+    local ok, failure = pcall(deadline.shield, M.CLOSE_TIMEOUT, await_close, self)
     if not ok and not errors.is(failure, "deadline") and not errors.is(failure, "closed") then
       end_by(self, 1006, tostring(failure), { tostring(failure), "ECONNABORTED" })
       connection:close(0)
