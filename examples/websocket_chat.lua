@@ -32,9 +32,9 @@ local function chat(request, response)
   sockets[socket] = nil
 end
 
-local port = tonumber(arg[1]) or 8080
-print("chat on http://localhost:" .. port .. "/")
-http.serve({ port = port }, function(request, response)
+local server = assert(http.server { port = tonumber(arg[1]) or 8080 })
+print("chat on http://localhost:" .. server.port .. "/")
+server:serve(function(request, response)
   if request.path == "/chat" then return chat(request, response) end
   response:send(200, page, { ["Content-Type"] = "text/html; charset=utf-8" })
 end)

@@ -25,18 +25,15 @@ local function read(pieces, options)
   options = options or {}
   options.role = "server"
   options.inflation = deflate.inflation(15, options.fresh ~= false)
-  local reader, out, message = messages.reader(options), {}, ""
+  local reader, out, parts = messages.reader(options), {}, {}
   for _, piece in ipairs(pieces) do
     local input = wire.input(piece)
     while true do
       local what, detail, value = reader:next(input)
       if what == nil then break end
       if what == "part" then
-        message = message .. detail:to_string()
-        if value then
-          out[#out + 1] = message
-          message = ""
-        end
+        parts[#parts + 1] = detail:to_string()
+        if value then out[#out + 1], parts = table.concat(parts), {} end
       elseif what == false then
         out[#out + 1] = ("refused %d: %s"):format(detail, value)
         input:release()
@@ -53,7 +50,8 @@ end
 describe("compressed websocket messages", function()
   it("are read however they are cut", function()
     local text = "Hello, na\195\175ve \226\130\172 " .. ("x"):rep(300)
-    wire.every_split(compressed(text) .. compressed "" .. wire.frame { opcode = 1, payload = "plain", key = KEY }, function(pieces)
+    local plain = wire.frame { opcode = 1, payload = "plain", key = KEY }
+    wire.every_split(compressed(text) .. compressed "" .. plain, function(pieces)
       assert.same({ text, "", "plain" }, read(pieces))
     end)
   end)
@@ -139,7 +137,8 @@ describe("permessage-deflate", function()
     for _, offer in ipairs { "other", "permessage-deflate; unknown", "permessage-deflate; server_no_context_takeover=1",
       "permessage-deflate; server_max_window_bits", "permessage-deflate; server_max_window_bits=16",
       "permessage-deflate; server_max_window_bits=7", "permessage-deflate; server_max_window_bits=09",
-      "permessage-deflate; server_max_window_bits=10; server_max_window_bits=10", "permessage-deflate; client_max_window_bits=x",
+      "permessage-deflate; server_max_window_bits=10; server_max_window_bits=10",
+      "permessage-deflate; client_max_window_bits=x",
       "permessage-deflate; server_max_window_bits=8" } do
       assert.is_nil((answer(offer)), offer)
     end

@@ -114,7 +114,8 @@ describe("websocket.upgrade", function()
     local failure
     with_server({}, function() end, function(url)
       for _, options in ipairs { { nothing = 1 }, { max_message_bytes = "1" }, { protocols = { "a b" } },
-        { protocols = { "a", "a" } }, { compress = 1 }, { compress = { level = "1" } }, { compress = { window_bits = 8 } } } do
+        { protocols = { "a", "a" } }, { compress = 1 }, { compress = { level = "1" } },
+        { compress = { window_bits = 8 } } } do
         local ok
         ok, failure = pcall(websocket.connect, url, options)
         assert.is_false(ok)
@@ -146,7 +147,8 @@ describe("websocket.connect", function()
     ["no Upgrade"] = "HTTP/1.1 101 x\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: @\r\n\r\n",
     ["no Connection"] = "HTTP/1.1 101 x\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: @\r\n\r\n",
     ["a protocol that was not offered"] =
-      "HTTP/1.1 101 x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: @\r\nSec-WebSocket-Protocol: z\r\n\r\n",
+      "HTTP/1.1 101 x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: @\r\n" ..
+      "Sec-WebSocket-Protocol: z\r\n\r\n",
     ["an extension that was not offered"] =
       "HTTP/1.1 101 x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: @\r\n" ..
       "Sec-WebSocket-Extensions: permessage-deflate\r\n\r\n",
