@@ -69,7 +69,7 @@ end
 -- A handler has ended without an answer: the client hears what was wrong with its request, or that we are.
 local function answer_instead(exchange)
   local refusal = exchange.refusal
-  exchange.fields, exchange.status = false, false
+  exchange.fields, exchange.content_type, exchange.status = false, false, false
   if refusal then
     send(exchange, refusal[1], refusal[2] .. "\n")
     return
@@ -220,13 +220,31 @@ local function recover(exchange, failure)
     exchange.connection:close(0)
     return false
   end
-  exchange.fields, exchange.status = false, false
+  exchange.fields, exchange.content_type, exchange.status = false, false, false
   if not exchange.answered and not exchange.broken then send(exchange, 500, "Internal Server Error\n") end
   if not exchange.answered then return false end
   if exchange.server.access_log then
     log_request(exchange, setmetatable({ exchange, exchange.serial }, Request), C.mr_clock_now())
   end
   return finish_request(exchange)
+end
+
+-- Serves on, after the handler has failed if it has.
+local function go_on(server, connection, slot, handler, failed, failure)
+  if failed then
+    local exchange = connection.exchange
+    exchange.recovering = true -- what fails now is not tried again
+    if exchange.timed_out and errors.is(failure, "deadline") then return end_late(exchange) end
+    if not recover(exchange, failure) then return end
+    exchange.recovering = false
+  end
+  return serve(server, connection, slot, handler)
+end
+
+-- Whether an error is that of a handler, after which its connection may go on.
+local function is_recoverable(connection, failure)
+  local exchange = connection.exchange
+  return exchange and connection.slot and not exchange.recovering and not errors.is(failure, "cancelled")
 end
 
 --- Serves one connection to its end.
@@ -237,23 +255,13 @@ function M.run(server, connection, handler)
   local slot = connection.slot
   deadlines.open(server, connection, task.current())
   server.connections = server.connections + 1
-  local ok, failure, goes_on
+  local ok, failure, failed
   repeat
-    goes_on = false
-    ok, failure = xpcall(serve, task.record_traceback, server, connection, slot, handler)
-    local exchange = connection.exchange
-    if not ok then
-      if not exchange then
-        ok = errors.is(failure, "closed") -- while it was idle: by a timeout or the server's end
-      elseif exchange.timed_out and errors.is(failure, "deadline") then
-        end_late(exchange)
-        ok = true
-      elseif connection.slot and not errors.is(failure, "cancelled") then
-        goes_on = recover(exchange, failure)
-        ok = true -- reported
-      end
-    end
-  until not goes_on
+    ok, failure = xpcall(go_on, task.record_traceback, server, connection, slot, handler, failed, failure)
+    failed = not ok and is_recoverable(connection, failure)
+  until not failed
+  -- One that was idle is closed by a timeout, or by the end of the server.
+  if not ok and not connection.exchange and errors.is(failure, "closed") then ok = true end
   if connection.exchange then
     exchanges.drop(connection.exchange)
     connection.exchange = false
