@@ -22,9 +22,7 @@ local page = [==[
 
 local sockets = {}
 
-local function chat(request, response)
-  local socket = websocket.upgrade(request, response, { ping_interval = 30, max_message_bytes = 4096 })
-  if not socket then return end
+local function chat(socket)
   sockets[socket] = socket
   for line in socket:messages() do
     websocket.broadcast(sockets, line)
@@ -35,6 +33,8 @@ end
 local server = assert(http.server { port = tonumber(arg[1]) or 8080 })
 print("chat on http://localhost:" .. server.port .. "/")
 server:serve(function(request, response)
-  if request.path == "/chat" then return chat(request, response) end
+  if request.path == "/chat" then
+    return websocket.upgrade(request, response, { ping_interval = 30, max_message_bytes = 4096 }, chat)
+  end
   response:send(200, page, { ["Content-Type"] = "text/html; charset=utf-8" })
 end)

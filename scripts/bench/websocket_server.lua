@@ -14,10 +14,10 @@ moonring.every(1, function()
     collectgarbage "count" * 1024, stats.memory.chunk_bytes, stats.memory.slab_bytes))
 end)
 print("port " .. server.port)
-server:serve(function(request, response)
-  local socket = websocket.upgrade(request, response)
-  if not socket then return end
+local function hold(socket)
   sockets[socket], count = socket, count + 1
   for _ in socket:messages() do end
   sockets[socket], count = nil, count - 1
-end)
+end
+
+server:serve(function(request, response) websocket.upgrade(request, response, nil, hold) end)

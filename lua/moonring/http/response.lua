@@ -488,11 +488,15 @@ end
 --- until that returns, and is closed then. Bytes that have come behind the request are in the buffer: they come
 --- before any that the connection reads, and its read gives that buffer back, so they are to be taken first
 --- (connection:extend adds to them).
+---
+--- With `serve` the connection is not the handler's: it goes to serve(connection, unread) once the handler has returned,
+--- when nothing of the request is held any more. That takes some 6 KiB less for a connection that lasts.
 ---@param protocol? string for the field Upgrade; none for CONNECT
 ---@param fields? table<string, string|string[]>
+---@param serve? fun(connection: moonring.Connection, unread: moonring.Buffer)
 ---@return moonring.Connection connection
 ---@return moonring.Buffer unread
-function Response:upgrade(protocol, fields)
+function Response:upgrade(protocol, fields, serve)
   local exchange = unanswered(self, "upgrade")
   local head, list = exchange.head, {}
   local is_tunnel = head:method() == "CONNECT"
@@ -506,7 +510,7 @@ function Response:upgrade(protocol, fields)
   local status = is_tunnel and 200 or 101
   local queued, message, code = codec.write_response_head(exchange.connection, { status = status, fields = list,
     upgrade = protocol, keep_alive = true })
-  exchange.plain, exchange.upgraded = false, true
+  exchange.plain, exchange.upgraded = false, serve or true
   exchange.answered, exchange.sent = status, 0
   written(exchange, queued, message, code) -- a client that has gone is found by whoever uses the connection
   return exchange.connection, exchange.connection.input

@@ -69,13 +69,17 @@ end
 
 --- Makes a WebSocket of an HTTP request that asks for one. Anything else is answered with the right status, and then
 --- nil, message, code are returned. The handler goes on with the WebSocket; when it ends the connection is closed.
+---
+--- With `serve` the handler returns at once, and serve(socket) goes on when the request is over and nothing of it is held
+--- any more, which takes half the memory for a connection that lasts.
 ---@param request moonring.http.Request
 ---@param response moonring.http.Response
 ---@param options? moonring.websocket.UpgradeOptions
----@return moonring.WebSocket? socket
+---@param serve? fun(socket: moonring.WebSocket)
+---@return moonring.WebSocket|true|nil socket true with `serve`
 ---@return string? message
 ---@return string? code "EPROTO"
-function M.upgrade(request, response, options)
+function M.upgrade(request, response, options, serve)
   options = options or {}
   local compress = check_options("websocket.upgrade", options, OF_UPGRADE)
   local function field(name)
@@ -95,16 +99,20 @@ function M.upgrade(request, response, options)
   fields["Sec-WebSocket-Accept"] = handshake.accept_of(key)
   fields["Sec-WebSocket-Protocol"] = protocol
   fields["Sec-WebSocket-Extensions"] = answer and handshake.format_extension(answer)
-  local connection, unread = response:upgrade("websocket", fields)
-  return session.new(connection, {
-    role = "server",
-    protocol = protocol,
-    agreement = agreement,
-    compress = compress,
-    max_message_bytes = options.max_message_bytes,
-    ping_interval = options.ping_interval,
-    rest = unread,
-  })
+  local function open(connection, unread)
+    return session.new(connection, {
+      role = "server",
+      protocol = protocol,
+      agreement = agreement,
+      compress = compress,
+      max_message_bytes = options.max_message_bytes,
+      ping_interval = options.ping_interval,
+      rest = unread,
+    })
+  end
+  if not serve then return open(response:upgrade("websocket", fields)) end
+  response:upgrade("websocket", fields, function(connection, unread) return serve(open(connection, unread)) end)
+  return true
 end
 
 -- The client's side ---------------------------------------------------------------------------------------------------

@@ -87,6 +87,7 @@ function M.new(connection, options)
     seen = 0, -- when the last bytes came
     pinged = false,
   }, Session)
+  connection.on_stop = function() self:go_away() end
   if self.interval then
     if type(self.interval) ~= "number" or self.interval ~= self.interval or self.interval <= 0 then
       errors.raise("argument", "websocket: ping_interval is a number of seconds above 0, not %s", tostring(self.interval))
@@ -587,6 +588,13 @@ function Session:close(code, reason)
     end_by(self, 1006, "the peer did not answer the Close")
   end
   connection:close()
+end
+
+--- Begins the end without waiting: sends a Close with code 1001, "going away" unless one has been sent, and lets whoever
+--- receives see the peer's. What a server that stops does.
+function Session:go_away()
+  if self.close_code or not self.connection.slot then return end
+  send_close(self, frames.close_payload(1001, "going away"))
 end
 
 --- The other side's address, as of connection:peer.
