@@ -275,7 +275,7 @@ function M.run(server, connection, handler)
     failed = not ok and is_recoverable(connection, failure)
   until not failed
   -- One that was idle is closed by a timeout, or by the end of the server.
-  if not ok and not connection.exchange and errors.is(failure, "closed") then ok = true end
+  if not ok and not connection.exchange and errors.is(failure, "closed") then ok, failure = true, nil end
   if connection.exchange then
     exchanges.drop(connection.exchange)
     connection.exchange = false
