@@ -197,11 +197,16 @@ void mr_calls_prepare(mr_loop *loop) {
   mr_calls *calls = &loop->calls;
   while (calls->waiting_first) {
     mr_call *call = calls->waiting_first, *next = call->next;
-    if (call->state == CALL_ABANDONED && !call->let_go)
+    calls->waiting_first = next; /* before a retiring call may add the close of its descriptor */
+    if (call->state == CALL_ABANDONED && !call->let_go) {
       retire(loop, call); /* nothing of it has happened */
-    else if (!hand_over(loop, call))
+    } else if (!hand_over(loop, call)) {
+      if (!next)
+        calls->waiting_last = call;
+      call->next = next;
+      calls->waiting_first = call;
       break;
-    calls->waiting_first = next;
+    }
   }
   if (calls->cancels_wanted)
     cancels_prepare(loop);
@@ -363,6 +368,13 @@ void mr_calls_abandon_all(mr_loop *loop) {
 }
 
 void mr_calls_destroy(mr_loop *loop) {
+  for (int32_t slot = 0; slot < loop->calls.slots; slot++) {
+    mr_call *call = mr_call_at(loop, slot);
+    if (call->state == CALL_FREE)
+      continue;
+    memory_release(call); /* it has waited for room in the queue until the end */
+    free(call->data);
+  }
   for (int32_t i = 0; i < loop->calls.slots / SLOTS_PER_BLOCK; i++)
     free(loop->calls.blocks[i]);
 }

@@ -114,8 +114,8 @@ local function measure_turns(directory, count)
       worker:cancel()
     end
   end)
-  print(("%3d tasks with helpers, files and a FIFO: %6d calls, %6d turns in 2 s; the longest ran %.1f ms, was held up %.1f ms")
-    :format(count * 5, calls, turns, longest_run, longest_held))
+  print(("%3d tasks: %6d calls, %6d turns in 2 s; the longest turn ran %.1f ms, the longest was held up %.1f ms"):format(
+    count * 5, calls, turns, longest_run, longest_held))
 end
 
 moonring.scope(function(scope)

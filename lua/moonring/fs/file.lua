@@ -17,20 +17,18 @@ local core = require "moonring.buffer.core"
 local chains = require "moonring.buffer.chain"
 local iovec = require "moonring.iovec"
 local call = require "moonring.call"
-local time = require "moonring.time"
 local common = require "moonring.fs.common"
-local status = require "moonring.fs.status"
 local scheduler = require "moonring.scheduler"
 
 local C, ffi = native.C, native.ffi
 local band = bit.band
-local begin, wait, check_offset, failed, done = call.begin, call.wait, common.check_offset, common.failed, common.done
+local begin, wait, check_offset, failed = call.begin, call.wait, common.check_offset, common.failed
 local of = core.of
 local chain_class = getmetatable(chains.new())
 local ANCHORED, HEAP = tonumber(C.MR_BUFFER_ANCHORED), tonumber(C.MR_BUFFER_HEAP)
 local PARTS_MAX = tonumber(C.MR_CALL_PARTS_MAX)
 
-local EIO, EAGAIN, EACCES, EOPNOTSUPP = -5, -11, -13, -95
+local EIO, EOPNOTSUPP = -5, -95
 
 local M = {
   -- Bytes that read takes at once when nobody says how many.
@@ -39,9 +37,6 @@ local M = {
   COPY_MAX = 16384,
   -- One call moves at most so many bytes: Linux's own limit is a page less than 2^31.
   CALL_MAX = 1073741824,
-  -- Seconds between two tries of a lock: the first, and the longest.
-  LOCK_RETRY = 0.001,
-  LOCK_RETRY_MAX = 0.1,
 }
 
 ---@class moonring.File
@@ -51,6 +46,9 @@ local M = {
 local File = { __name = "moonring.File" }
 File.__index = File
 M.File = File
+for name, method in pairs(require "moonring.fs.file_calls") do
+  File[name] = method
+end
 
 --- Wraps a descriptor, which the file owns from now on. `direct`: it was opened so. Internal.
 function M.new(descriptor, path, direct)
@@ -68,11 +66,14 @@ function M.new(descriptor, path, direct)
   }, File)
 end
 
+--- The descriptor; raises "closed" when there is none any more. Internal.
 local function descriptor_of(self, what)
   local descriptor = self.descriptor
   if not descriptor then errors.raise("closed", "file:%s: %s has been closed", what, self.path) end
   return descriptor
 end
+
+File.descriptor_of = descriptor_of
 
 -- The offset for a call, and whether it is the file's position that is meant.
 local function offset_for(self, what, offset)
@@ -96,11 +97,11 @@ local function end_use(self, sequential, count)
   if count > 0 then self.position = self.position + count end
 end
 
--- Waits for a call. When the wait raises, the position is free again, and where it was.
-local function wait_in(self, slot, what, sequential)
-  if not sequential then return wait(slot, what, self.path) end
-  local ok, result = pcall(wait, slot, what, self.path)
-  if ok then return result end
+-- Calls fn(...), which starts a call and waits for it. When that raises, the position is free again, and where it was.
+local function guarded(self, sequential, fn, ...)
+  if not sequential then return fn(...) end
+  local ok, result, more = pcall(fn, ...)
+  if ok then return result, more end
   self.user = false
   error(result, 0)
 end
@@ -135,6 +136,12 @@ local function start_read(handle, descriptor, offset, to)
   return C.mr_call_read(handle, descriptor, offset, bounce), bounce
 end
 
+-- Reads by a call. Returns the result, and the buffer that the bytes have to be copied from.
+local function read_by_call(self, handle, offset, to)
+  local slot, bounce = start_read(handle, self.descriptor, offset, to)
+  return wait(slot, "file:read", self.path), bounce
+end
+
 -- Copies what is in memory already. A failure is left for the call to tell.
 local function read_now(self, handle, offset, to)
   local position = to.position_
@@ -145,8 +152,8 @@ end
 
 -- Reads into a buffer of the caller's, up to its limit. Returns the number of bytes, 0 at the end, or negative errno.
 local function read_once(self, what, target, offset)
-  local descriptor = descriptor_of(self, what)
-  local handle = begin("file:" .. what)
+  descriptor_of(self, what)
+  local handle = begin "file:read"
   local to = of(target, "file:read")
   if to.limit_ - to.position_ < 1 then core.writable(to, "file:read", 1) end
   core.check_writable(to, "file:read")
@@ -159,8 +166,7 @@ local function read_once(self, what, target, offset)
       return count
     end
   end
-  local slot, bounce = start_read(handle, descriptor, at, to)
-  local result = wait_in(self, slot, "file:read", sequential)
+  local result, bounce = guarded(self, sequential, read_by_call, self, handle, at, to)
   end_use(self, sequential, result)
   if result > 0 then
     to = of(target, "file:read") -- which its owner may have released meanwhile
@@ -173,6 +179,7 @@ local function read_once(self, what, target, offset)
 end
 
 local function read_lent(self)
+  descriptor_of(self, "read")
   local input = self.input
   if not input or not input.is_open or C.mr_iovec_holders(input.memory_) > 1 then
     -- What was lent before is somebody else's as well by now: its slices keep what they show.
@@ -279,7 +286,8 @@ function File:read_iovecs(list, offset)
   local handle = begin "file:read_iovecs"
   local at, sequential = offset_for(self, "read_iovecs", offset)
   local parts, count = name_parts(list, 1, 0)
-  local result = wait_in(self, C.mr_call_read_iovecs(handle, descriptor, at, parts, count), "file:read_iovecs", sequential)
+  local slot = C.mr_call_read_iovecs(handle, descriptor, at, parts, count)
+  local result = guarded(self, sequential, wait, slot, "file:read_iovecs", self.path)
   end_use(self, sequential, result)
   if result > 0 then return result end
   if result == 0 then return nil end
@@ -288,20 +296,20 @@ end
 
 -- Writing -------------------------------------------------------------------------------------------------------------
 
+local function write_by_call(self, start, at, written)
+  return wait(start(at < 0 and at or at + written, written), "file:write", self.path)
+end
+
 -- Calls start(offset, written) until `length` bytes are written: the kernel may take fewer at a time, as before a disk is
 -- full. Returns the bytes written, and the errno of what stopped it.
 local function write_all(self, what, length, offset, start)
   local at, sequential = offset_for(self, what, offset)
   local written, result = 0, 0
   while written < length do
-    result = wait_in(self, start(at < 0 and at or at + written, written), "file:write", sequential)
+    result = guarded(self, sequential, write_by_call, self, start, at, written)
     if result == 0 then result = EIO end -- which no file gives that is sound
     if result < 0 then break end
     written = written + result
-    if sequential and not self.descriptor then
-      self.user = false
-      descriptor_of(self, what)
-    end
   end
   end_use(self, sequential, written)
   return written, result
@@ -425,8 +433,6 @@ function File:write(data, offset)
   errors.raise("argument", "file:write: a string, a buffer or a chain is needed, not a %s", type(data))
 end
 
--- What else a file can do ---------------------------------------------------------------------------------------------
-
 --- Moves the file's position, from which read and write without an offset go on.
 ---@param offset integer bytes
 function File:seek(offset)
@@ -439,134 +445,6 @@ function File:seek(offset)
   self.user = false
   self.position = offset
   return self
-end
-
-local function perform(self, what, start, ...)
-  local descriptor = descriptor_of(self, what)
-  local handle = begin("file:" .. what)
-  return done(wait(start(handle, descriptor, ...), "file:" .. what, self.path), what, self.path)
-end
-
---- Waits until all that was written is on the disk (fsync); with `data_only`, without times that nobody needs for
---- finding it (fdatasync).
----@param data_only? boolean
----@return true? ok
----@return string? message
----@return string? code "EIO", "ENOSPC", "EDQUOT": what could not be written back, told once
-function File:sync(data_only)
-  return perform(self, "sync", C.mr_call_sync, data_only and 1 or 0)
-end
-
---- Makes the file `length` bytes long; what is new reads as zeros.
----@param length integer
----@return true? ok
----@return string? message
----@return string? code
-function File:truncate(length)
-  check_offset("file:truncate", "a length", length)
-  return perform(self, "truncate", C.mr_call_truncate, length)
-end
-
-local allocate_modes = { extend = 0, keep_size = 1, punch_hole = 3, zero = 16 }
-
---- Reserves disk space for `length` bytes from `offset` on, so that writing there can't fail for want of it. mode
---- "extend" (default) lets the file grow to them, "keep_size" doesn't; "punch_hole" gives the space back and "zero"
---- keeps it, both leaving zeros (fallocate(2)).
----@param offset integer
----@param length integer
----@param mode? "extend"|"keep_size"|"punch_hole"|"zero"
----@return true? ok
----@return string? message
----@return string? code
-function File:allocate(offset, length, mode)
-  check_offset("file:allocate", "an offset", offset)
-  check_offset("file:allocate", "a length", length)
-  local number = allocate_modes[mode or "extend"]
-  if not number then
-    errors.raise("argument", 'file:allocate: the mode is "extend", "keep_size", "punch_hole" or "zero", not %s',
-      tostring(mode))
-  end
-  return perform(self, "allocate", C.mr_call_allocate, number, offset, length)
-end
-
-local advices = { normal = 0, random = 1, sequential = 2, will_need = 3, dont_need = 4, no_reuse = 5 }
-
---- Tells the kernel how the file will be read (posix_fadvise(2)). length 0: to its end.
----@param advice "normal"|"random"|"sequential"|"will_need"|"dont_need"|"no_reuse"
----@param offset? integer
----@param length? integer
-function File:advise(advice, offset, length)
-  local number = advices[advice]
-  if not number then errors.raise("argument", "file:advise: there is no advice %s", tostring(advice)) end
-  check_offset("file:advise", "an offset", offset or 0)
-  check_offset("file:advise", "a length", length or 0)
-  return perform(self, "advise", C.mr_call_advise, offset or 0, math.min(length or 0, 4294967295), number)
-end
-
---- What is known of the file; see fs.stat.
----@return moonring.FileStatus? status
----@return string? message
----@return string? code
-function File:stat()
-  return status.of("file:stat", descriptor_of(self, "stat"), "", 0, self.path)
-end
-
----@param permissions integer such as tonumber("644", 8)
-function File:chmod(permissions)
-  return perform(self, "chmod", C.mr_call_permissions, "", common.permissions("chmod", permissions))
-end
-
----@param owner? integer user's number; nil: unchanged
----@param group? integer
-function File:chown(owner, group)
-  return perform(self, "chown", C.mr_call_owner, "", owner or -1, group or -1, 0)
-end
-
----@param accessed? number seconds since 1970; nil: unchanged
----@param modified? number
-function File:utimes(accessed, modified)
-  return perform(self, "utimes", C.mr_call_times, "", accessed or 0 / 0, modified or 0 / 0, 0)
-end
-
-local lock_kinds = { shared = 1, exclusive = 2 }
-
---- Takes an advisory lock on the whole file, which belongs to this open file (an open file description lock, fcntl(2)):
---- "exclusive" (default), or "shared" with other shared ones. Waits until it is free, asking again up to ten times a
---- second, since the kernel can't be asked to tell; with `wait` false it doesn't. The close of the file gives it back.
----@param kind? "shared"|"exclusive"
----@param wait_for_it? boolean default true
----@return boolean? locked false: somebody else has it
----@return string? message
----@return string? code
-function File:lock(kind, wait_for_it)
-  local number = lock_kinds[kind or "exclusive"]
-  if not number then
-    errors.raise("argument", 'file:lock: the lock is "shared" or "exclusive", not %s', tostring(kind))
-  end
-  local delay = M.LOCK_RETRY
-  while true do
-    local descriptor = descriptor_of(self, "lock")
-    local result = wait(C.mr_call_lock(begin "file:lock", descriptor, number), "file:lock", self.path)
-    if result >= 0 then return true end
-    if result ~= EAGAIN and result ~= EACCES then return failed(result, "lock", self.path) end
-    if wait_for_it == false then return false end
-    time.sleep(delay)
-    delay = math.min(delay * 2, M.LOCK_RETRY_MAX)
-  end
-end
-
---- Gives the lock back.
-function File:unlock()
-  return perform(self, "unlock", C.mr_call_lock, 0)
-end
-
---- The alignment that offsets, lengths and memory must have for a file that was opened with `direct`: what the kernel
---- says (6.1), or a page, which suits every disk.
----@return integer bytes
-function File:direct_alignment()
-  local found = self:stat()
-  if not found or found.direct_alignment == 0 then return 4096 end
-  return found.direct_alignment
 end
 
 --- Closes the file; never waits. What is under way goes on. Whether everything written has reached the disk is told by

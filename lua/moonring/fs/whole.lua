@@ -117,7 +117,10 @@ end
 
 local function write_beside(path, data, options)
   local old = require("moonring.fs.status").of("fs.write_file", common.HERE, path, 0, path)
-  if old and old.kind ~= "file" then return nil, ("write %s: it is a %s"):format(path, old.kind), "EINVAL" end
+  if old and old.kind ~= "file" then
+    return nil, ("write %s: it is a %s, which can't be replaced; { atomic = false } writes into it"):format(path, old.kind),
+      "EINVAL"
+  end
   -- Through links: the file is replaced, not the link.
   local target = old and temporary.resolve(path) or path
   -- Nobody may open it before it has the permissions of the old one, which may be a secret.
