@@ -1,4 +1,5 @@
--- The server of scripts/bench/websocket: holds WebSockets, and once per second sends all of them the time. Prints what it holds.
+-- The server of scripts/bench/websocket: holds WebSockets, and once per second sends all of them the time. Prints what
+-- it holds.
 
 local moonring, http, websocket = require "moonring", require "moonring.http", require "moonring.websocket"
 
@@ -10,8 +11,8 @@ moonring.every(1, function()
   local now = ("%020.0f"):format(moonring.now() * 1e9)
   local sent, skipped = websocket.broadcast(sockets, now)
   local stats = moonring.stats()
-  io.stderr:write(("held %d sent %d skipped %d lua_bytes %.0f chunk_bytes %.0f slab_bytes %.0f\n"):format(count, sent, skipped,
-    collectgarbage "count" * 1024, stats.memory.chunk_bytes, stats.memory.slab_bytes))
+  io.stderr:write(("held %d sent %d skipped %d lua_bytes %.0f chunk_bytes %.0f slab_bytes %.0f\n"):format(count, sent,
+    skipped, collectgarbage "count" * 1024, stats.memory.chunk_bytes, stats.memory.slab_bytes))
 end)
 print("port " .. server.port)
 local function hold(socket)

