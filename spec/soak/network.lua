@@ -4,7 +4,7 @@
 local moonring = require "moonring"
 local net = require "moonring.net"
 local dial = require "moonring.net.dial"
-local buffer = require "moonring.buffer"
+local descriptor = require "moonring.descriptor"
 local system = require "spec.support.system"
 local worlds = require "spec.soak.world"
 
@@ -22,20 +22,20 @@ end
 local steps = {
   echo,
   echo,
-  function(connection, random)
+  function(connection, random, scope)
     local count = random:number(100000)
     must(connection:write("push " .. count .. "\n"))
     local half = math.floor(count / 2)
     must(connection:skip(half))
-    local rest = buffer.allocate(count - half)
+    local rest = scope:allocate(count - half)
     must(connection:read_exactly(rest))
     check(rest:reset_for_read():to_string() == worlds.block:sub(half + 1, count), "what was pushed has changed")
-    rest:release()
   end,
   function(connection) must(connection:write "stall\n") end,
   function(connection) must(connection:write "reset\n") end,
   function(connection, random)
-    must(connection:write("push " .. random:number(1000000) .. "\n")) -- and nobody reads it
+    must(connection:write("push " .. random:number(1000000) .. "\n"))
+    return true -- nobody reads it
   end,
   function(connection) must(connection:write "half\n") end,
   function(connection) must(connection:write "leave\n") end,
@@ -43,29 +43,26 @@ local steps = {
   function(connection, random) moonring.select { read = connection:read_op(), late = moonring.sleep_op(random:seconds(0.1)) } end,
 }
 
-local function talk(connection, random, further)
+local function talk(connection, random, scope, further)
   for _ = 1, random:number(4) do
-    random:pick(steps)(connection, random)
-    if further then further(connection, random) end
+    if random:pick(steps)(connection, random, scope) == true then break end
+    if further then further(connection, random, scope) end
   end
   if random:chance(3) then connection:close(random:chance(2) and 0 or nil) end
 end
 
 function M.tcp(world, scope, random)
-  talk(own(scope, net.connect { port = world.lines.port }), random)
+  talk(own(scope, net.connect { port = world.lines.port }), random, scope)
 end
 
-local function pass_descriptor(connection, random)
+local function pass_descriptor(connection, random, scope)
   if not random:chance(3) then return end
-  local number = system.open("/dev/null", system.O_RDONLY)
   must(connection:write "take\n")
-  local ok, message, code = connection:send_descriptor(number, "y\n") -- the kernel has a duplicate
-  system.close(number)
-  must(ok, message, code)
+  must(connection:send_descriptor(own(scope, descriptor.new(system.open("/dev/null", system.O_RDONLY))), "y\n"))
 end
 
 function M.unix(world, scope, random)
-  talk(own(scope, net.connect { path = world.lines_path }), random, pass_descriptor)
+  talk(own(scope, net.connect { path = world.lines_path }), random, scope, pass_descriptor)
 end
 
 -- Both directions at once, without a copy on the other side; everything arrives, unless the mirror breaks off.

@@ -3,7 +3,6 @@
 local moonring = require "moonring"
 local fs = require "moonring.fs"
 local process = require "moonring.process"
-local buffer = require "moonring.buffer"
 local worlds = require "spec.soak.world"
 
 local own, must, check = worlds.own, worlds.must, worlds.check
@@ -15,13 +14,12 @@ local function name_in(world, random)
 end
 
 -- Others write and rename the same names: what is read is always the whole of something.
-function M.whole_files(world, _, random)
+function M.whole_files(world, scope, random)
   local path = name_in(world, random)
   must(fs.write_file(path, worlds.some_bytes(random), { durable = random:chance(20) }))
-  local contents = must(fs.read_file(name_in(world, random)))
+  local contents = own(scope, fs.read_file(name_in(world, random)))
   check(worlds.block:find(contents:to_string(), 1, true), "a file of %d bytes is no piece of what was written",
     contents:remaining())
-  contents:release()
   if random:chance(2) then must(fs.rename(path, name_in(world, random))) end
   if random:chance(3) then must(fs.unlink(name_in(world, random))) end
 end
@@ -34,12 +32,10 @@ function M.offsets(_, scope, random)
   for _ = 1, random:number(4) do
     scope:spawn(function()
       local at = random:number(#bytes) - 1
-      local into = buffer.allocate(random:number(50000), { zone = random:pick { "native", "heap", "shared" } })
-      if must(file:read(into, at)) then
-        local text = into:reset_for_read():to_string()
-        check(text == bytes:sub(at + 1, at + #text), "what was read at %d has changed", at)
-      end
-      into:release()
+      local into = scope:allocate(random:number(50000), { zone = random:pick { "native", "heap", "shared" } })
+      must(file:read(into, at))
+      local text = into:reset_for_read():to_string()
+      check(text == bytes:sub(at + 1, at + #text), "what was read at %d has changed", at)
     end)
   end
   if random:chance(3) then must(file:sync(true)) end
@@ -105,7 +101,7 @@ function M.fifo(world, scope, random)
     writer:close()
   end)
   local reader = own(scope, fs.open(path, "r"))
-  check(must(reader:read(100)):to_string():find "^through", "the FIFO has changed what went through")
+  check(own(scope, reader:read(100)):to_string():find "^through", "the FIFO has changed what went through")
 end
 
 -- Processes -----------------------------------------------------------------------------------------------------------

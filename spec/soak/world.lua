@@ -35,7 +35,7 @@ local function place()
 end
 
 local function number_of(object)
-  local descriptor = object.descriptor
+  local descriptor = type(object) == "table" and object.descriptor or nil
   if type(descriptor) == "function" then return object:descriptor() end
   if type(descriptor) == "number" then return descriptor end
 end

@@ -54,7 +54,9 @@ function M.take()
   for _, name in ipairs(MEMORY_NAMES) do
     held[name] = statistics.memory[name]
   end
-  held.iovec_bytes = held.iovec_bytes - statistics.receive_ring_bytes
+  for _, name in ipairs { "iovec_bytes", "chunk_bytes" } do
+    held[name] = held[name] - statistics.receive_ring_bytes
+  end
   return held
 end
 
