@@ -3,4 +3,4 @@ max_line_length = 125
 cache = false
 files["scripts/bench/wrk_report.lua"] = { globals = { "init", "request", "done", "wrk" } }
 files["spec"] = { std = "+busted" }
-files["lua/moonring/cli.lua"] = { globals = { "arg" } }
+files["lua/moonring/cli"] = { globals = { "arg" } }

@@ -177,6 +177,12 @@ MR_API void mr_signal_raise(int signal_number);
  */
 MR_API void mr_signal_survive_pipe(void);
 
+/*
+ * For the program around the library: has `interrupt` called when the signal comes and is watched, on the thread that it comes to
+ * and inside the signal handler, so it may do only what is safe there. NULL ends that.
+ */
+MR_API void mr_signal_interrupt(int signal_number, void (*interrupt)(void));
+
 /* Ends the process as the signal does by default, so that its parent sees what ended it. Returns only when it doesn't. */
 MR_API void mr_signal_die(int signal_number);
 

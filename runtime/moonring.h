@@ -49,6 +49,10 @@ MR_API const char *mr_error_text(int error);
 
 #include "loop.h"
 
+#include "terminal.h"
+
+#include "descriptor.h"
+
 #include "process.h"
 
 #include "standard.h"

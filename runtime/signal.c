@@ -26,13 +26,25 @@ static struct {
   struct sigaction before;
 } states[NSIG];
 
+/* What a signal does besides: it runs in the handler. */
+static void (*volatile interrupts[NSIG])(void);
+
+void mr_signal_interrupt(int number, void (*interrupt)(void)) {
+  if (number > 0 && number < NSIG)
+    interrupts[number] = interrupt;
+}
+
 static void note(int number) {
   int saved_errno = errno;
   if (pending[number] && insists[number]) {
+    mr_terminal_restore();
     signal(number, SIG_DFL);
     raise(number);
   }
   pending[number] = 1;
+  void (*interrupt)(void) = interrupts[number];
+  if (interrupt)
+    interrupt();
   const uint64_t one = 1;
   if (wake_fd >= 0 && write(wake_fd, &one, sizeof one) < 0)
     pending[number] = 2; /* the counter is full: the loop has been woken already */
@@ -128,6 +140,7 @@ void mr_signal_survive_pipe(void) {
 }
 
 void mr_signal_die(int number) {
+  mr_terminal_restore();
   signal(number, SIG_DFL);
   sigset_t own;
   sigemptyset(&own);

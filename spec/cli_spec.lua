@@ -54,6 +54,73 @@ describe("moonring", function()
     assert.equal(0, status)
   end)
 
+  it("runs -e and -l in their order, and the script after them", function()
+    with_script("return 1", function(path)
+      local folder, name = path:match "^(.*)/([^/]*)$"
+      local loaded = ("package.path = %q .. package.path print 'first'"):format(folder .. "/?;")
+      local status, output = process.run(process.command("-e", loaded, "-l", name, "-e",
+        ("print(package.loaded[%q])"):format(name)))
+      assert.equal("first\n1\n", output)
+      assert.equal(0, status)
+    end)
+  end)
+
+  it("controls the compiler as luajit does", function()
+    local _, output = process.run(process.command("-joff", "-e", "print((jit.status()))"))
+    assert.equal("false\n", output)
+    _, output = process.run(process.command("-j", "on", "-O1", "-e", "print((jit.status()))"))
+    assert.equal("true\n", output)
+    _, output = process.run(process.command("-jv", "-e", "for i = 1, 100 do local x = i end"))
+    assert.is_truthy(output:find "%[TRACE")
+    local status
+    status, output = process.run(process.command("-jnothing", "-e", "print 'never'"))
+    assert.equal(1, status)
+    assert.is_truthy(output:find("there is no jit.nothing", 1, true))
+  end)
+
+  it("runs standard input, with - and without", function()
+    for _, arguments in ipairs { "", " - a b" } do
+      local status, output = process.run("echo 'require(\"moonring\").sleep(0.001) print(\"read\", ...)' | "
+        .. process.command() .. arguments)
+      assert.equal("read" .. arguments:gsub(" %-", ""):gsub(" ", "\t") .. "\n", output)
+      assert.equal(0, status)
+    end
+  end)
+
+  it("reads a REPL's lines from a pipe with -i, without prompts, and ends with the last one's status", function()
+    local status, output = process.run("printf 'x = 2\nx * 21\nfor i = 1, 2 do\nprint(i)\nend' | " .. process.command "-i")
+    assert.equal("42\n1\n2\n", output)
+    assert.equal(0, status)
+    status, output = process.run("printf 'error(\"oh\")\n' | " .. process.command "-i")
+    assert.equal("error: repl:1:1: oh\nstack traceback:\n\trepl:1:1: in function 'fn'\n", output)
+    assert.equal(1, status)
+  end)
+
+  it("loads for a start only what a task needs", function()
+    local _, output = process.run(process.command("-e", [[
+      local count, loaded = 0, {}
+      for name in pairs(package.loaded) do
+        if name:find "^moonring" then count = count + 1 end
+      end
+      for _, name in ipairs { "buffer", "inspect", "net", "stdio", "signal", "process", "dns", "http" } do
+        if package.loaded["moonring." .. name] then loaded[#loaded + 1] = name end
+      end
+      print(count, unpack(loaded))
+    ]]))
+    local count = tonumber(output:match "^(%d+)\n$")
+    assert.is_true(count ~= nil and count <= 24, output)
+  end)
+
+  it("makes no loop for what doesn't wait", function()
+    if os.execute("strace -o /dev/null true 2>/dev/null") ~= 0 then return pending("strace can't trace here") end
+    local _, output = process.run("ASAN_OPTIONS=detect_leaks=0 strace -f -e trace=io_uring_setup "
+      .. process.command("-e", "x = 1"))
+    assert.is_falsy(output:find("io_uring_setup", 1, true))
+    _, output = process.run("ASAN_OPTIONS=detect_leaks=0 strace -f -e trace=io_uring_setup "
+      .. process.command("-e", "require('moonring').sleep(0.001)"))
+    assert.is_truthy(output:find("io_uring_setup", 1, true))
+  end)
+
   it("prints its version and its help", function()
     local status, output = process.run(process.command("-v"))
     assert.equal(0, status)
@@ -63,15 +130,21 @@ describe("moonring", function()
     assert.is_truthy(output:find("^usage: moonring"))
   end)
 
-  it("refuses options that it does not know, and to run nothing", function()
+  it("refuses options that it does not know, and bad values", function()
     local status, output = process.run(process.command("-y"))
     assert.equal(1, status)
     assert.is_truthy(output:find("unknown option '-y'", 1, true))
-    status = process.run(process.command())
-    assert.equal(1, status)
-    status, output = process.run(process.command("-e"))
-    assert.equal(1, status)
-    assert.is_truthy(output:find("-e needs an argument", 1, true))
+    for _, option in ipairs { "-e", "-l", "-j" } do
+      status, output = process.run(process.command(option))
+      assert.equal(1, status)
+      assert.is_truthy(output:find(option .. " needs an argument", 1, true))
+    end
+    for _, option in ipairs { "--watch=1", "--profile=", "--trace=all", "--memory-limit=x", "--leaks=maybe", "--more" } do
+      status, output = process.run(process.command(option, "-e", "print 'never'"))
+      assert.equal(1, status)
+      assert.is_truthy(output:find("^moonring: .*" .. option:match "%-%-%a+":gsub("%-", "%%-")))
+      assert.is_falsy(output:find("never", 1, true))
+    end
   end)
 
   it("ends with status 1 and the traceback when the script fails", function()
@@ -167,7 +240,8 @@ describe("moonring", function()
 
   it("ends by a second signal when the script computes without end", function()
     moonring.scope(function(scope)
-      local child = process.start(scope, process.command("-e", "print 'here' io.flush() while true do end"))
+      local child = process.start(scope, process.command("-e",
+        "require('moonring').sleep(0.001) print 'here' io.flush() while true do end"))
       child:expect("here")
       child:kill("TERM")
       moonring.sleep(0.05)
@@ -187,7 +261,8 @@ describe("moonring", function()
     for code, words in pairs(cases) do
       it("with " .. code .. " says the cause and the remedy, and ends with status 1", function()
         if os.execute("strace -o /dev/null true 2>/dev/null") ~= 0 then return pending("strace can't trace here") end
-        local status, output = run_injected("io_uring_setup:error=" .. code, process.command("-e", "print 'never'"))
+        local status, output = run_injected("io_uring_setup:error=" .. code, process.command("-e",
+          "require('moonring').sleep(0.001) print 'never'"))
         assert.equal(1, status)
         assert.is_truthy(output:find("^moonring: cannot start the event loop: " .. code))
         for _, word in ipairs(words) do

@@ -160,10 +160,10 @@ end
 local function check_service(report)
   local root = task.root(function() return deadline.timeout(5, exchange) end)
   local ran, failure = pcall(loop.run_until, root)
-  if not ran or root.failed then
-    return report:add("problem", "a service", tostring(ran and root.failure or failure))
+  local ok, works, message = root:outcome()
+  if not ran or not ok then
+    return report:add("problem", "a service", tostring(ran and works or failure))
   end
-  local _, works, message = root:outcome()
   if works then
     report:add("ok", "a service", "listens, accepts, receives and sends on 127.0.0.1")
   else

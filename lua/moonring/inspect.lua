@@ -151,13 +151,15 @@ end
 local function report_from_within()
   local hog = scheduler.current()
   if not hog or watch.overdue == 0 then return end -- it has just come to its end
-  local where = debug.traceback("it is here:", 2)
+  local where = debug.traceback("it is here:", 4)
   if coroutine.running() ~= hog.coroutine then where = where .. "\n" .. debug.traceback(hog.coroutine, "inside of:") end
   write_hog(hog, where)
 end
 
 local has_interrupt, interrupt = pcall(require, "moonring.interrupt") -- a stock luajit has none
-if has_interrupt then interrupt(report_from_within) end
+if has_interrupt then
+  interrupt("watchdog", function() pcall(report_from_within) end) -- a report that fails is none of the hog's business
+end
 
 --- Reports on standard error every task that computes or blocks for longer than `seconds` without waiting: at once that
 --- it happens, and the task's name and traceback as soon as it leaves the compiled loop or the function of C that it is

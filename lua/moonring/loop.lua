@@ -24,12 +24,19 @@ local M = {
   handlers = {}, -- by kind of event, for the kinds that this module doesn't know: a function(slot, result)
   on_memory = function() end, -- moonring.memory's
   on_output = function() end, -- moonring.stdio's: of a descriptor, and 0 or an errno
+  on_broken_pipe = function() end, -- moonring.cli's: nobody reads the process's output any more
   before_turn = false, -- moonring.stdio's: called once before the next turn, when set; true: it has woken somebody
 }
 local readers, writers, sleepers, listeners = M.readers, M.writers, M.sleepers, M.listeners
 local signals, processes, calls, handlers = M.signals, M.processes, M.calls, M.handlers
 
 local handle -- mr_loop *, made when it is first asked for
+
+--- The error of a loop that could not be made: about the system, not about who waited first.
+M.refusal = false
+
+--- Set by moonring.cli: called when the loop has been made.
+M.on_start = false
 
 --- The C loop. Made at the first call; raises what stands in the way and what to do about it.
 function M.handle()
@@ -40,10 +47,12 @@ function M.handle()
     local text = ffi.new("char[512]")
     C.mr_loop_explain(result, text, 512)
     local _, message, code = errors.world(result, "cannot start the event loop")
-    errors.raise(code, "%s", message .. "\n  " .. ffi.string(text))
+    M.refusal = errors.new(code, message .. "\n  " .. ffi.string(text))
+    error(M.refusal, 0)
   end
   handle = out[0]
   M.started = true
+  if M.on_start then M.on_start() end
   return handle
 end
 
@@ -65,6 +74,8 @@ local function dispatch(events, count)
       wake_in(writers, slot)
     elseif kind == C.MR_EVENT_ACCEPTED then
       local listener = listeners[slot]
+      -- What has been handed over doesn't go with the listener when that is closed in the same turn.
+      event.kind = C.MR_EVENT_NONE
       if listener then listener:accepted(event.result) end
     elseif kind == C.MR_EVENT_TIMER then
       local sleeper = sleepers[slot]
@@ -129,10 +140,12 @@ local function run_rounds(root)
   return more
 end
 
---- Runs the loop until `root`, a task without a parent, has ended.
+--- Runs the loop until `root`, a task without a parent, has ended. The loop is made when somebody first waits.
 function M.run_until(root)
+  if not handle then run_ready() end
+  if root:has_ended() then return end
   local loop = M.handle()
-  local events = C.mr_loop_events(loop)
+  local events = ffi.cast("mr_event *", C.mr_loop_events(loop))
   while not root:has_ended() do
     local more = run_rounds(root)
     if root:has_ended() then break end

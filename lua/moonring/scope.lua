@@ -22,8 +22,7 @@ local scheduler = require "moonring.scheduler"
 local coroutines = require "moonring.coroutines"
 local failures = require "moonring.failure"
 local tree = require "moonring.tree"
-require "moonring.buffer" -- first: leases have all the methods of buffers
-local leases = require "moonring.buffer.pool"
+local leases = require "moonring.buffer.lease"
 
 local C = native.C
 local current = scheduler.current
@@ -80,13 +79,11 @@ local children = setmetatable({}, { __tostring = function() return "its children
 function children.withdraw()
 end
 
--- Where the scope ends inside a C function that LuaJIT can't yield across: its children go to the scope around it.
-local function hand_over_children(frame)
-  local parent = frame.outer or frame.task
-  while frame.first_child do
-    local child = frame.first_child
+local function hand_over_children(record, heir)
+  while record.first_child do
+    local child = record.first_child
     disown(child)
-    adopt(parent, child)
+    adopt(heir, child)
   end
 end
 
@@ -97,8 +94,9 @@ local function wait_for_children(record)
     if not scheduler.wait_uninterrupted(children) and record.first_child then
       local refusal = coroutines.refusal()
       if record.task then
+        -- It ends inside a C function that LuaJIT can't yield across: its children go to the scope around it.
         cancel(record, refusal)
-        hand_over_children(record)
+        hand_over_children(record, record.outer or record.task)
       end
       record.joining = false
       return refusal
@@ -424,6 +422,39 @@ end
 --- Tells `report(failure, task)` of children that fail, in place of ending the scope. Internal: for services.
 function Scope:tell_failures(report)
   record_of(self, "tell_failures").on_failure = report
+end
+
+--- How many child tasks it has. Internal: for the REPL and the spec runner.
+function Scope:count_children()
+  local count, child = 0, record_of(self, "count_children").first_child
+  while child do
+    count, child = count + 1, child.next_sibling
+  end
+  return count
+end
+
+--- Hands its child tasks, and what it owns, over to the scope around it, which goes on when this one ends. Internal: for
+--- the REPL and the spec runner.
+function Scope:hand_over()
+  local record = record_of(self, "hand_over")
+  local heir = record.task and (record.outer or record.task) or record.parent
+  hand_over_children(record, heir)
+  local owned, resource = record.owned, record.resource
+  record.owned, record.resource = false, false
+  local held = {} -- the last made first
+  local each = record.held and record.held.newest
+  while each and each ~= nil do
+    held[#held + 1] = each.lease
+    each = each.older
+  end
+  for i = #held, 1, -1 do
+    C.mr_holder_remove(record.held, held[i])
+    own(heir, held[i])
+  end
+  if resource then own(heir, resource) end
+  for _, each_owned in ipairs(owned or {}) do
+    own(heir, each_owned)
+  end
 end
 
 function Scope:__tostring()

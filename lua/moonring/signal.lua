@@ -94,16 +94,20 @@ local function state_of(number)
   return state
 end
 
---- What the program does about a signal as long as no script asks for it. insists: a second one that comes before the
---- first was seen acts as if the program didn't. Internal.
----@param signal string
----@param handler fun(number: integer)
+--- What the program does about a signal as long as no script asks for it; nil: nothing. insists: a second one that comes
+--- before the first was seen acts as if the program didn't. Returns what it did before. Internal.
+---@param signal string|integer
+---@param handler? fun(number: integer)
 ---@param insists? boolean
+---@return fun(number: integer)? handler
+---@return boolean? insists
 function M.handle(signal, handler, insists)
   local number = M.number(signal)
   local state = state_of(number)
+  local former, insisted = state.handler, state.insists
   state.handler, state.insists = handler, insists
   settle(number)
+  return former, insisted
 end
 
 --- Whether a script has subscribed to it. Internal.

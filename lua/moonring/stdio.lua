@@ -1,7 +1,7 @@
 -- moonring.stdio: standard input, output and error.
 --
--- In the executable print, io.write and the methods of io.stdout and io.stderr all write here, so what they write stays in
--- the order in which it was written. Text is gathered: for a terminal until the end of a line, otherwise until it is
+-- In the executable print, io.write and the methods of io.stdout and io.stderr all write here (moonring.lua_io), so what
+-- they write stays in the order in which it was written. Text is gathered: for a terminal until the end of a line, otherwise until it is
 -- much or the loop's turn is over; standard error is never held back, and what standard output holds goes before it.
 -- A pipe that is full or a terminal that is stopped doesn't hold the loop: the text queues, and a task that goes on
 -- writing waits until some of it has gone out.
@@ -12,7 +12,6 @@ local scheduler = require "moonring.scheduler"
 local waiters = require "moonring.waiters"
 local operation = require "moonring.operation"
 local loop = require "moonring.loop"
-local buffer = require "moonring.buffer"
 
 local C, ffi = native.C, native.ffi
 local copy = ffi.copy
@@ -25,8 +24,6 @@ local M = {
   WRITE_LOW = 65536,
   -- Gathered bytes at which they are written without waiting for the turn's end.
   GATHERED = 32768,
-  --- Set by the command line: what the process does when nobody reads its output any more.
-  on_broken_pipe = function() end,
 }
 
 local EPIPE, EBADF, NEWLINE, TAB = -32, -9, 10, 9
@@ -51,14 +48,14 @@ local function new_output(descriptor, name)
   if state == nil then errors.raise("ENOMEM", "moonring.stdio: no memory for %s", name) end
   local mode = descriptor == 2 and "no" or C.mr_standard_is_terminal(descriptor) ~= 0 and "line" or "full"
   local self = setmetatable({ state = state, number = descriptor, name = name, mode = mode, failure = false,
-    queue = waiters.new("write to " .. name) }, Output)
+    sink = false, queue = waiters.new("write to " .. name) }, Output)
   outputs[descriptor] = self
   return self
 end
 
 -- What has gone wrong is kept for the exit status. Returns nil, message, code.
 function Output:failed(result)
-  if result == EPIPE then M.on_broken_pipe(self) end
+  if result == EPIPE then loop.on_broken_pipe() end
   if not self.failure then self.failure = result end
   return errors.world(result, "write to " .. self.name)
 end
@@ -145,8 +142,17 @@ local function added(self, has_line)
   return left and true, message, code
 end
 
+-- Hands a text to who has the terminal, and waits like any writer for the terminal to take it.
+local function put_caught(self, text)
+  self.sink(text)
+  local terminal = outputs[1]
+  if left_of(terminal) < M.WRITE_HIGH then return true end
+  return wait_where_possible(terminal, M.WRITE_LOW)
+end
+
 -- Adds a text.
 local function put(self, text)
+  if self.sink then return put_caught(self, text) end
   local state, length = self.state, #text
   local used = state.used
   if used + length > M.GATHERED then
@@ -159,6 +165,7 @@ end
 
 -- Puts a text, or a number as tostring writes it, and one byte behind it where there is room. Returns whether there was.
 local function put_with(self, text, byte)
+  if self.sink then return false end
   local state = self.state
   local used = state.used
   if type(text) == "number" then
@@ -190,10 +197,20 @@ end
 function Output:write(data)
   if type(data) == "number" then data = tostring(data) end
   if type(data) == "string" then return put(self, data) end
-  if not buffer.is(data) then
+  if not require("moonring.buffer").is(data) then
     errors.raise("argument", "%s:write: a string or a buffer is needed, not a %s", self.name, type(data))
   end
   return put(self, data:read_string(data:remaining()))
+end
+
+--- Writes past what catches the output, without waiting. Internal: for the REPL.
+---@param text string
+function Output:pass(text)
+  local state, length = self.state, #text
+  if C.mr_standard_room(state, length) < 0 then return errors.world(-12, "write to " .. self.name) end
+  copy(state.data + state.used, text, length)
+  state.used = state.used + length
+  return flush_at_once(self)
 end
 
 --- Waits until at most `mark` bytes are left to go out (default: the low-water mark).
@@ -298,7 +315,17 @@ function M.flush_now()
   M.stderr:try_flush()
 end
 
--- The functions of Lua -----------------------------------------------------------------------------------------------
+--- Hands what is written from now on to `sink(text)` in place of these descriptors, where they are terminals; nil ends that.
+--- Internal: for the REPL, which has a line on the terminal.
+---@param sink? fun(text: string)
+function M.catch(sink)
+  for descriptor = 1, 2 do
+    local output = outputs[descriptor]
+    output.sink = sink and C.mr_standard_is_terminal(descriptor) ~= 0 and sink or false
+  end
+end
+
+-- What print and io are made of (moonring.lua_io) ---------------------------------------------------------------------------
 
 -- What io's functions return when writing has failed; their third result is the errno, which is told by its name here.
 local function result_of(ok, message, code)
@@ -313,7 +340,8 @@ local function text_of(value, index)
   error(("bad argument #%d to 'write' (string expected, got %s)"):format(index, value == nil and "no value" or kind), 3)
 end
 
-local function write_all(output, count, first, ...)
+--- What io.write does. Internal.
+function M.write_all(output, count, first, ...)
   if count == 1 then return result_of(put(output, text_of(first, 1))) end
   if count == 0 then return true end
   local parts = { first, ... }
@@ -321,6 +349,11 @@ local function write_all(output, count, first, ...)
     parts[i] = text_of(parts[i], i)
   end
   return result_of(put(output, table.concat(parts, "", 1, count)))
+end
+
+--- What file:flush does: it doesn't wait. Internal.
+function M.flush_some(output)
+  return result_of(flush_at_once(output))
 end
 
 local tostring = tostring
@@ -335,7 +368,8 @@ local function shown(value)
   return text
 end
 
-local function print_to(output, count, first, ...)
+--- What print does. Internal.
+function M.print_to(output, count, first, ...)
   if count == 1 then
     put_line(output, shown(first))
     return
@@ -350,70 +384,6 @@ local function print_to(output, count, first, ...)
     parts[i] = shown(parts[i])
   end
   put_line(output, table.concat(parts, "\t", 1, count))
-end
-
--- Replaces a method of files where the file is one of ours.
-local function replace(methods, by_file, name, method)
-  local original = methods[name]
-  methods[name] = function(file, ...)
-    local output = by_file[file]
-    if output then return method(output, ...) end
-    return original(file, ...)
-  end
-end
-
--- A function that hands the process's place on a terminal or in a pipe to somebody else.
-local function flushing(fn)
-  return function(...)
-    M.flush_now()
-    return fn(...)
-  end
-end
-
---- Makes print and io write here. For the executable.
-function M.install()
-  if M.installed then return end
-  M.installed = true
-  local by_file = { [io.stdout] = M.stdout, [io.stderr] = M.stderr }
-  local methods = getmetatable(io.stdout).__index
-  local default = by_file[io.output()]
-  local io_write, io_flush, io_output, io_close = io.write, io.flush, io.output, io.close
-
-  function _G.print(...)
-    print_to(M.stdout, select("#", ...), ...)
-  end
-  -- luacheck: push ignore 122
-  function io.write(...)
-    if default then return write_all(default, select("#", ...), ...) end
-    return io_write(...)
-  end
-  function io.flush()
-    if not default then return io_flush() end
-    return result_of(flush_at_once(default))
-  end
-  function io.output(...)
-    local file = io_output(...)
-    default = by_file[file]
-    return file
-  end
-  function io.close(...)
-    if select("#", ...) == 0 and default then return result_of(flush_at_once(default)) end
-    return io_close(...)
-  end
-  io.read, io.lines, io.popen = flushing(io.read), flushing(io.lines), flushing(io.popen)
-  os.execute = flushing(os.execute)
-  -- luacheck: pop
-  replace(methods, by_file, "write", function(output, ...) return write_all(output, select("#", ...), ...) end)
-  replace(methods, by_file, "flush", function(output) return result_of(flush_at_once(output)) end)
-  replace(methods, by_file, "setvbuf", function(output, mode)
-    output:setvbuf(mode)
-    return true
-  end)
-  replace(methods, by_file, "close", function(output)
-    flush_at_once(output)
-    return nil, "cannot close standard file"
-  end)
-  methods.read = flushing(methods.read)
 end
 
 --- Writes what is left, after the loop's end: for as long as it takes, as every program does, or `seconds`. A failure of

@@ -13,6 +13,7 @@ local native = require "moonring.native"
 local errors = require "moonring.errors"
 local core = require "moonring.buffer.core"
 local make = require "moonring.buffer.make"
+local leases = require "moonring.buffer.lease"
 
 local C, ffi = native.C, native.ffi
 local band = bit.band
@@ -172,7 +173,9 @@ end
 M.pool = require("moonring.buffer.pool").new
 
 --- A native buffer for an owner that is sure to release it, such as a scope. Internal.
-M.owned = require("moonring.buffer.pool").owned
+function M.owned(capacity, alignment)
+  return leases.owned(capacity, alignment)
+end
 
 --- A reader and writer of records: see moonring.buffer.struct.
 ---@param fields table

@@ -7,11 +7,12 @@
 
 local native = require "moonring.native"
 local errors = require "moonring.errors"
-local memory = require "moonring.memory"
 local core = require "moonring.buffer.core"
+local leases = require "moonring.buffer.lease"
 
 local C, ffi = native.C, native.ffi
 local resolve, Buffer = core.resolve, core.Buffer
+local make, CAPACITY_MAX = leases.make, leases.CAPACITY_MAX
 
 local M = {}
 
@@ -85,7 +86,6 @@ Pool.__index = Pool
 ---@field size integer bytes of its buffers
 ---@field max_bytes? integer of idle memory that it keeps; default 64 buffers of its size
 
-local CAPACITY_MAX = 2147483647
 local IDLE_DEFAULT = 64
 
 --- Makes a pool. What is acquired is not bounded by it; of what is released it keeps up to max_bytes.
@@ -105,76 +105,6 @@ function M.new(options)
   local handle = C.mr_pool_create(size, max_bytes)
   if handle == nil then errors.raise("ENOMEM", "buffer.pool: no memory") end
   return setmetatable({ handle = ffi.gc(handle, C.mr_pool_destroy), size = size }, Pool)
-end
-
-local lease_out = ffi.new("mr_lease *[1]")
-
-local function refuse(what, size, result)
-  local _, message = errors.world(result, ("%s: %.0f bytes"):format(what, size))
-  errors.raise(result == -12 and "ENOMEM" or "argument", "%s", message)
-end
-
-local function make(pool, what, size, alignment)
-  core.check_length(what, size)
-  if size > CAPACITY_MAX then
-    errors.raise("argument", "%s: a buffer has at most 2^31 - 1 bytes, not %.0f", what, size)
-  end
-  local handle = memory.handle()
-  local result = C.mr_pool_make(pool, handle, size, alignment, lease_out)
-  if result == -12 then -- what has been forgotten may be enough
-    memory.collect()
-    result = C.mr_pool_make(pool, handle, size, alignment, lease_out)
-  end
-  if result < 0 then refuse(what, size, result) end
-  return lease_out[0]
-end
-
-local scoped = ffi.gc(C.mr_pool_create(1, 0), C.mr_pool_destroy)
-
---- A native buffer for an owner that is sure to release it, as a scope is: a lease, which costs less than a buffer
---- with a finalizer. Its memory goes home with its release.
----@param capacity integer bytes
----@param alignment? integer a power of two
----@return moonring.Buffer
-function M.owned(capacity, alignment)
-  if alignment == nil then return make(scoped, "allocate", capacity, 0) end
-  core.check_length("allocate_aligned", alignment)
-  if alignment > C.MR_ALIGNMENT_MAX or bit.band(alignment, alignment - 1) ~= 0 then
-    errors.raise("argument", "allocate_aligned: the alignment is a power of two up to %d, not %.0f", C.MR_ALIGNMENT_MAX,
-      alignment)
-  end
-  return make(scoped, "allocate_aligned", capacity, alignment)
-end
-
---- A list of buffers that are released together, for a scope: C.mr_holder_release does so. What an owner forgets with it
---- is released by its finalizer.
----@return ffi.cdata* holder
-function M.holder()
-  local holder = C.mr_holder_create(scoped)
-  if holder == nil then errors.raise("ENOMEM", "moonring.scope: no memory") end
-  return ffi.gc(holder, C.mr_holder_destroy)
-end
-
---- Whether a value is a lease, ended ones included.
-function M.is_lease(value)
-  return ffi.istype(core.lease_pointer, value)
-end
-
-local function hold_slowly(holder, capacity)
-  local lease = M.owned(capacity)
-  C.mr_holder_add(holder, lease)
-  return lease
-end
-
---- A native buffer as of owned, put on the holder's list.
----@param holder ffi.cdata*
----@param capacity integer bytes
----@return moonring.Buffer
-function M.held(holder, capacity)
-  core.check_length("allocate", capacity)
-  local lease = C.mr_holder_allocate(holder, memory.handle(), capacity)
-  if lease == nil then return hold_slowly(holder, capacity) end
-  return lease
 end
 
 --- A buffer of `size` bytes (default: the pool's), position 0, limit = capacity. What is in it is left from earlier
