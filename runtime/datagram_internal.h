@@ -70,6 +70,8 @@ typedef struct mr_datagram_ring {
 typedef struct mr_datagrams {
   mr_slots sockets, sends;
   mr_datagram_ring rings[DATAGRAM_RINGS];
+  int64_t idle_since; /* 0: there are sockets, or that is to be noted */
+  int rings_open;
   mr_datagram_send *quick_first; /* in flight: they end with their submission, silently when it went well */
   mr_datagram *ready;
   uint32_t quick_count;
@@ -89,6 +91,7 @@ void mr_datagrams_destroy(mr_loop *loop); /* once none is */
 /* datagram_receive.c */
 int mr_datagram_ring_open(mr_loop *loop, uint32_t max_bytes); /* Result: its number or negative errno */
 void mr_datagram_rings_close(mr_loop *loop);
+int64_t mr_datagram_rings_rest(mr_loop *loop); /* gives idle rings' memory back; nanoseconds until that is due, or -1 */
 uint64_t mr_datagram_rings_bytes(const mr_loop *loop); /* lent to the kernel */
 void mr_datagram_receive_stop(mr_loop *loop, mr_datagram *datagram);
 void mr_datagrams_prepare(mr_loop *loop);       /* before each submission: lends buffers, arms who waited for them */

@@ -64,6 +64,7 @@ int mr_datagram_ring_open(mr_loop *loop, uint32_t max_bytes) {
   }
   for (uint32_t i = 0; i < ring->count; i++)
     entry_fill(loop, ring, i);
+  loop->datagrams.rings_open++;
   return number;
 }
 
@@ -78,6 +79,25 @@ void mr_datagram_rings_close(mr_loop *loop) {
     free(ring->memory);
     *ring = (mr_datagram_ring){0};
   }
+  loop->datagrams.rings_open = 0;
+  loop->datagrams.idle_since = 0;
+}
+
+/* As mr_receive_rest does for streams. */
+int64_t mr_datagram_rings_rest(mr_loop *loop) {
+  if (!loop->datagrams.rings_open)
+    return -1;
+  if (loop->datagrams.sockets.used) {
+    loop->datagrams.idle_since = 0;
+    return -1;
+  }
+  if (!loop->datagrams.idle_since)
+    loop->datagrams.idle_since = loop->now;
+  int64_t left = loop->datagrams.idle_since + RINGS_IDLE_NS - loop->now;
+  if (left > 0)
+    return left;
+  mr_datagram_rings_close(loop);
+  return -1;
 }
 
 uint64_t mr_datagram_rings_bytes(const mr_loop *loop) {

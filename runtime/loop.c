@@ -245,7 +245,8 @@ static void memory_news(mr_loop *loop) {
 
 /* How long the loop may sleep for its memory's sake. */
 static int64_t memory_wait(mr_loop *loop) {
-  int64_t wait = mr_memory_tick(loop->memory, loop->now);
+  int64_t wait = earlier(mr_receive_rest(loop), mr_datagram_rings_rest(loop));
+  wait = earlier(wait, mr_memory_tick(loop->memory, loop->now));
   return mr_receive_starving(loop) || mr_datagrams_starving(loop) ? earlier(wait, STARVING_RETRY_NS) : wait;
 }
 

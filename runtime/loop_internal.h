@@ -21,9 +21,10 @@ enum {
   EVENTS_SPARE = 64, /* one completion may stand for every signal there is */
   REAP_MAX = 128,    /* completions taken at once */
   EVENTS_PER_COMPLETION = 2,
-  SEND_IOVECS_MAX = 64, /* pieces in one send */
-  MESSAGES_MAX = 64,    /* gathered sends prepared between two submissions */
-  RECEIVE_GROUP = 0,    /* the receive ring's number */
+  SEND_IOVECS_MAX = 64,       /* pieces in one send */
+  MESSAGES_MAX = 64,          /* gathered sends prepared between two submissions */
+  RECEIVE_GROUP = 0,          /* the receive ring's number */
+  RINGS_IDLE_NS = 1000000000, /* how long receive buffers are kept when nothing can receive into them */
   SLOTS_PER_BLOCK = 256,
   BLOCKS_MAX = 8192, /* 2 million slots: more descriptors than a process can have by default */
 };
@@ -173,8 +174,9 @@ typedef struct mr_receive_ring {
   uint32_t count, bytes; /* of each */
   uint32_t missing;      /* entries that no memory was found for */
   int incremental;
-  int changed; /* entries were added since the last publishing */
-  int starved; /* a stream found no memory for its read */
+  int changed;        /* entries were added since the last publishing */
+  int starved;        /* a stream found no memory for its read */
+  int64_t idle_since; /* 0: there are connections, or that is to be noted */
   mr_connection *parked_first, *parked_last;
 } mr_receive_ring;
 
@@ -328,6 +330,7 @@ int mr_receive_ring_open(mr_loop *loop);
 void mr_receive_ring_close(mr_loop *loop);
 void mr_receive_prepare(mr_loop *loop); /* before each submission: fills the ring up and arms who waited for it */
 void mr_receive_arm(mr_loop *loop, mr_connection *connection);
+int64_t mr_receive_rest(mr_loop *loop); /* gives an idle ring's memory back; nanoseconds until that is due, or -1 */
 int mr_receive_starving(const mr_loop *loop); /* whether receivers wait for memory that was not there */
 /* Books the buffer that was used, then tells the connection; NULL when it is not the one that asked any more. */
 void mr_receive_complete(mr_loop *loop, mr_connection *connection, const mr_completion *done);

@@ -20,7 +20,7 @@
 #endif
 
 /* Raised by one whenever a declaration that Lua sees changes its meaning; compared when the Lua modules load the library. */
-enum { MR_ABI = 4 };
+enum { MR_ABI = 5 };
 
 /* The ABI number that the library was built with. */
 MR_API int mr_abi(void);
@@ -36,6 +36,8 @@ MR_API const char *mr_error_text(int error);
 #include "buffer.h"
 
 #include "bytes.h"
+
+#include "crypto.h"
 
 #include "deflate.h"
 

@@ -68,6 +68,27 @@ void mr_receive_ring_close(mr_loop *loop) {
   *receive = (mr_receive_ring){0};
 }
 
+/*
+ * Without connections there is no operation that could take memory from the ring, so it can go. The next connection makes it
+ * anew, which costs some microseconds: hence not at once.
+ */
+int64_t mr_receive_rest(mr_loop *loop) {
+  mr_receive_ring *receive = &loop->receive;
+  if (!receive->buffers)
+    return -1;
+  if (loop->statistics.connections) {
+    receive->idle_since = 0;
+    return -1;
+  }
+  if (!receive->idle_since)
+    receive->idle_since = loop->now;
+  int64_t left = receive->idle_since + RINGS_IDLE_NS - loop->now;
+  if (left > 0)
+    return left;
+  mr_receive_ring_close(loop);
+  return -1;
+}
+
 static void refill_missing(mr_loop *loop) {
   mr_receive_ring *receive = &loop->receive;
   uint32_t missing = receive->missing;

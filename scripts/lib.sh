@@ -52,7 +52,7 @@ cjson_path() {
 require_build_packages() {
   require_packages gcc:gcc cmake:cmake make:make pkg-config:pkg-config luajit:luajit \
     pkg-config=luajit:libluajit-5.1-dev pkg-config=liburing:liburing-dev pkg-config=zlib:zlib1g-dev \
-    pkg-config=libcares:libc-ares-dev /usr/include/errno.h:libc6-dev
+    pkg-config=libcares:libc-ares-dev pkg-config=libcrypto:libssl-dev /usr/include/errno.h:libc6-dev
 }
 
 # build DIRECTORY [CMAKE-OPTION...]: configures once and builds, quiet unless something goes wrong.

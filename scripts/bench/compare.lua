@@ -73,6 +73,12 @@ local TARGETS = {
     target("luv", LUV, "luajit", HERE .. "peers/luv_echo.lua"),
     target("node", "command -v node", "node", HERE .. "peers/node_echo.js"),
   },
+  file = {
+    { name = "moonring", needs = "test -x build/moonring -a -f examples/http_static.lua", command = function(port)
+      return { "build/moonring", "examples/http_static.lua", BUILD, port }
+    end },
+    { name = "nginx", needs = "command -v nginx", command = nginx_command },
+  },
   proxy = {
     { name = "moonring", needs = "test -x build/moonring -a -f examples/tcp_proxy.lua", command = function(port)
       return { "build/moonring", "examples/tcp_proxy.lua", port, upstream_port(port) }
@@ -82,10 +88,10 @@ local TARGETS = {
   },
 }
 
-local function wrk(connections, depth, headers)
+local function wrk(connections, depth, kind)
   return function(port, seconds)
     return ("wrk -t1 -c%d -d%d -s %swrk_report.lua http://127.0.0.1:%d/ -- %d %s"):format(connections, seconds, HERE, port,
-      depth, headers or "")
+      depth, kind or "")
   end
 end
 
@@ -98,6 +104,8 @@ local LOADS = {
     no_latency = true },
   { name = "http-64-browser", kind = "http", title = "HTTP, 64 connections, 12 header fields as browsers send them",
     command = wrk(64, 1, "browser") },
+  { name = "file-16", kind = "file", title = "A static file of 1 MiB, 16 connections", base = "nginx",
+    command = wrk(16, 1, "file") },
   { name = "echo-64", kind = "echo", title = "Echo of 64 bytes, 64 connections", command = function(port, seconds)
     return ("%secho_load %d 64 %d 64"):format(BUILD, port, seconds)
   end },
@@ -116,7 +124,7 @@ usage: scripts/bench/run [--quick] [--only TARGET[,TARGET]] [--load LOAD[,LOAD]]
 
   --quick          one round of one second
   --only TARGET    moonring, floor, nginx, luv, node, haproxy, haproxy-splice (the ratios need the floor, or haproxy)
-  --load LOAD      http-1, http-64, http-1000, http-64x16, http-64-browser, echo-64, churn-64, proxy-8
+  --load LOAD      http-1, http-64, http-1000, http-64x16, http-64-browser, file-16, echo-64, churn-64, proxy-8
   --markdown FILE  also writes the tables between the marks <!-- table --> and <!-- /table --> of FILE
 
 Environment: ROUNDS (5), SECONDS_EACH (2, whole seconds).

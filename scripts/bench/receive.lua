@@ -9,6 +9,7 @@
 -- for all of them; each number is a median.
 
 local ffi = require "ffi"
+local moonring = require "moonring"
 local net = require "moonring.net"
 local buffer = require "moonring.buffer"
 
@@ -86,6 +87,7 @@ for round = 1, ROUNDS do
 end
 connection:close(0)
 C.close(fd)
+moonring.sleep(0.01) -- a turn, in which the connection's end goes out: the sender waits for it
 sender:close()
 plain_sender:close()
 listener:close()

@@ -1,6 +1,7 @@
 -- For wrk: prints the numbers of a run on one line that compare.lua reads. With the argument N after "--", every
 -- request call sends N pipelined requests; wrk counts each response, and takes the latency of the whole group. With
--- "browser" behind it the requests have the header fields of a browser's navigation, 12 with Host.
+-- "browser" behind it the requests have the header fields of a browser's navigation, 12 with Host; with "file" they are for
+-- /files/mebibyte.
 
 local BROWSER = {
   ["User-Agent"] = "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0",
@@ -23,7 +24,7 @@ function init(arguments)
       wrk.headers[name] = value
     end
   end
-  local group = string.rep(wrk.format("GET", "/"), depth)
+  local group = string.rep(wrk.format("GET", arguments[2] == "file" and "/files/mebibyte" or "/"), depth)
   request = function()
     return group
   end

@@ -136,6 +136,7 @@ describe("a file", function()
       end
       assert.is_true(others >= 5)
       other:cancel()
+      into:release()
     end)
   end)
 

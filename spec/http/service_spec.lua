@@ -117,6 +117,33 @@ describe("a timeout", function()
   end)
 end)
 
+it("no connection stays watched, whatever ended it", function()
+  local deadlines = require "moonring.http.deadlines"
+  local before = deadlines.count()
+  with_stderr(function()
+    moonring.scope(function(scope)
+      local server = assert(http.server { timeouts = { head = 0.05, body = 0.05 } })
+      local serving = scope:spawn(server.serve, server, function(request, response)
+        if request.path == "/fail" then error "on purpose" end
+        if request.path == "/wait" then moonring.sleep(10) end
+        request:body()
+        response:send(200)
+      end)
+      for _, text in ipairs { get "/", get "/fail", get "/wait", "nonsense\r\n\r\n", "GET / HT", "",
+        "POST /fail HTTP/1.1\r\nHost: a\r\nContent-Length: 900000\r\n\r\n",
+        "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 900000\r\n\r\nabc" } do
+        scope:own(assert(net.connect { port = server.port })):write(text)
+      end
+      moonring.sleep(0.02)
+      assert.equal(before + 8, deadlines.count())
+      moonring.sleep(0.15) -- some of them are being refused now, and their clients don't go
+      serving:cancel()
+      serving:join()
+    end)
+  end)
+  assert.equal(before, deadlines.count())
+end)
+
 describe("server:stop", function()
   it("lets requests in progress end, closes idle connections, and takes no new ones", function()
     moonring.scope(function(scope)

@@ -1,7 +1,7 @@
 -- Rows 18 and 19 of the contract, by a C program, because there is one Lua state to a thread. It is built from the
 -- runtime's sources with ThreadSanitizer, and without it.
 
-local SOURCES = "memory.c reference.c iovec.c shared.c slab.c trace.c trace_site.c"
+local SOURCES = "memory.c reference.c iovec.c shared.c slab.c trace.c trace_report.c trace_site.c"
 
 local function run(command)
   local pipe = io.popen("{ " .. command .. "; echo \"status $?\"; } 2>&1")

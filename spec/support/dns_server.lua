@@ -50,6 +50,7 @@ function M.start(scope, handler)
     listener = net.listen { port = socket.port }
     if not listener then socket:close() end
   until listener
+  scope:own(listener) -- net.serve owns it only once it runs
   server.socket, server.address = scope:own(socket), "127.0.0.1:" .. socket.port
   local tasks = started[scope] or {}
   started[scope] = tasks

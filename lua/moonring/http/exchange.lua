@@ -34,9 +34,11 @@ local function new()
     body = false, -- its decoder, made when the first one is needed
     wants_continue = false,
     broken = false, -- the connection can't go on
+    recovering = false, -- its handler has failed
     refusal = false, -- what a body turned out to be that can't be read: status and message
     status = false, -- set by response:set_status
-    fields = false, -- set by response:set_field: name, value, name, value ...
+    content_type = false, -- set by response:set_field, as are the
+    fields = false, -- name, value, name, value ...
     stream = false, -- how the content goes out that is written in pieces: see moonring.http.response
     stream_left = false, -- bytes of it that are still to come, where their number is known
     upgraded = false, -- the handler has the connection
@@ -79,7 +81,7 @@ function M.finish(exchange)
   if exchange.head_held then C.mr_iovec_release(exchange.held) end
   exchange.plain, exchange.head_held = true, false
   exchange.body_open, exchange.wants_continue, exchange.refusal = false, false, false
-  exchange.status, exchange.fields = false, false
+  exchange.status, exchange.content_type, exchange.fields = false, false, false
   exchange.stream, exchange.stream_left, exchange.upgraded = false, false, false
   exchange.phase, exchange.scope, exchange.timed_out = false, false, false
   exchange.head_due, exchange.request_due = false, false
@@ -90,7 +92,7 @@ function M.drop(exchange)
   exchange.plain = false
   M.finish(exchange)
   exchange.head:reset()
-  exchange.broken, exchange.answered = false, false
+  exchange.broken, exchange.answered, exchange.recovering = false, false, false
   exchange.server, exchange.connection = false, false
   M.give(exchange)
 end

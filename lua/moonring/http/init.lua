@@ -3,6 +3,7 @@
 local net = require "moonring.net"
 local errors = require "moonring.errors"
 local task = require "moonring.task"
+local deadline = require "moonring.deadline"
 local event = require "moonring.event"
 local codec = require "moonring.http.codec"
 local server = require "moonring.http.server"
@@ -21,6 +22,17 @@ local M = {}
 local Server = { __name = "moonring.http.Server" }
 Server.__index = Server
 
+-- The options that are HTTP's; the others are the listener's.
+local OWN_OPTIONS = { listener = true, limits = true, timeouts = true, access_log = true }
+
+local function listen(options)
+  local rest = {}
+  for name, value in pairs(options) do
+    if not OWN_OPTIONS[name] then rest[name] = value end
+  end
+  return net.listen(rest)
+end
+
 --- Makes a server that listens already and serves once `serve` is called.
 ---@param options moonring.http.ServeOptions
 ---@return moonring.http.Server? server
@@ -38,7 +50,7 @@ function M.server(options)
   local listener = options.listener
   if not listener then
     local message, code
-    listener, message, code = net.listen(options)
+    listener, message, code = listen(options)
     if not listener then return nil, message, code end
   end
   return setmetatable({
@@ -105,15 +117,17 @@ function Server:stop(seconds)
   for connection, owner in deadlines.of(self) do
     if owner == me then
       own = true
+    elseif connection.on_stop then
+      connection:on_stop()
     elseif connection.exchange then
       connection.exchange.head.keep_alive = false
-    else
+    elseif not connection.is_upgraded then
       connection:close()
     end
   end
   local ended = event.new()
   self.on_end = function() ended:set() end
-  local ok, failure = pcall(task.timeout, seconds, wait_for_end, self, own, ended)
+  local ok, failure = pcall(deadline.timeout, seconds, wait_for_end, self, own, ended)
   self.on_end = false
   if not ok and not errors.is(failure, "deadline") then error(failure, 0) end
   if has_ended(self, own) then return true end
@@ -171,6 +185,23 @@ end
 ---@return moonring.http.Router
 function M.router()
   return require("moonring.http.router").new()
+end
+
+--- Makes a request and waits for its response: see moonring.http.client.
+---@param url string|moonring.http.RequestOptions
+---@param options? moonring.http.RequestOptions
+---@return moonring.http.ClientResponse? response
+---@return string? message
+---@return string? code
+function M.request(url, options)
+  return require("moonring.http.client").request(url, options)
+end
+
+--- A session for requests that have connections, fields or a proxy in common: see moonring.http.client.
+---@param options? moonring.http.SessionOptions
+---@return moonring.http.Session
+function M.session(options)
+  return require("moonring.http.client").session(options)
 end
 
 --- A handler that answers with the files below a directory: see moonring.http.static.

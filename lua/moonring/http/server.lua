@@ -69,7 +69,7 @@ end
 -- A handler has ended without an answer: the client hears what was wrong with its request, or that we are.
 local function answer_instead(exchange)
   local refusal = exchange.refusal
-  exchange.fields, exchange.status = false, false
+  exchange.fields, exchange.content_type, exchange.status = false, false, false
   if refusal then
     send(exchange, refusal[1], refusal[2] .. "\n")
     return
@@ -95,12 +95,14 @@ local function discard_body(exchange, keep)
   return false
 end
 
--- After a handler that did more than send: whether the connection goes on.
+-- After a handler that did more than send: whether the connection goes on; when not, what serves it from here on, if
+-- anything does.
 local function finish_request(exchange)
   exchange.phase = false
-  if exchange.upgraded then
+  local upgraded = exchange.upgraded
+  if upgraded then
     exchanges.finish(exchange)
-    return false
+    return false, upgraded ~= true and upgraded
   end
   if not exchange.answered then answer_instead(exchange) end
   if responses.is_open(exchange) then responses.finish(exchange) end
@@ -166,13 +168,15 @@ local function serve(server, connection, slot, handler)
         end
         if exchange.answered and exchange.plain and head.keep_alive then
           exchange.serial = serial + 1
-        elseif not finish_request(exchange) then
-          return
+        else
+          local keep, continue = finish_request(exchange)
+          if not keep then return continue end
         end
       elseif done == nil then
         if not await_head(exchange, input, limits) then return end
       else
-        return refuse(exchange, status, message)
+        refuse(exchange, status, message)
+        return
       end
     else
       if exchange then
@@ -220,13 +224,41 @@ local function recover(exchange, failure)
     exchange.connection:close(0)
     return false
   end
-  exchange.fields, exchange.status = false, false
+  exchange.fields, exchange.content_type, exchange.status = false, false, false
   if not exchange.answered and not exchange.broken then send(exchange, 500, "Internal Server Error\n") end
   if not exchange.answered then return false end
   if exchange.server.access_log then
     log_request(exchange, setmetatable({ exchange, exchange.serial }, Request), C.mr_clock_now())
   end
   return finish_request(exchange)
+end
+
+-- Serves on, after the handler has failed if it has.
+local function go_on(server, connection, slot, handler, failed, failure)
+  if failed then
+    local exchange = connection.exchange
+    exchange.recovering = true -- what fails now is not tried again
+    if exchange.timed_out and errors.is(failure, "deadline") then
+      end_late(exchange)
+      return
+    end
+    if not recover(exchange, failure) then return end
+    exchange.recovering = false
+  end
+  return serve(server, connection, slot, handler)
+end
+
+-- The connection speaks another protocol now, and nothing of HTTP is held for it. What it does is not timed here.
+local function serve_on(connection, slot, continue)
+  deadlines.due[slot] = math.huge
+  connection.is_upgraded = true
+  return xpcall(continue, task.record_traceback, connection, connection.input)
+end
+
+-- Whether an error is that of a handler, after which its connection may go on.
+local function is_recoverable(connection, failure)
+  local exchange = connection.exchange
+  return exchange and connection.slot and not exchange.recovering and not errors.is(failure, "cancelled")
 end
 
 --- Serves one connection to its end.
@@ -237,27 +269,18 @@ function M.run(server, connection, handler)
   local slot = connection.slot
   deadlines.open(server, connection, task.current())
   server.connections = server.connections + 1
-  local ok, failure, goes_on
+  local ok, failure, failed -- where ok, failure is what serves the connection from here on
   repeat
-    goes_on = false
-    ok, failure = xpcall(serve, task.record_traceback, server, connection, slot, handler)
-    local exchange = connection.exchange
-    if not ok then
-      if not exchange then
-        ok = errors.is(failure, "closed") -- while it was idle: by a timeout or the server's end
-      elseif exchange.timed_out and errors.is(failure, "deadline") then
-        end_late(exchange)
-        ok = true
-      elseif connection.slot and not errors.is(failure, "cancelled") then
-        goes_on = recover(exchange, failure)
-        ok = true -- reported
-      end
-    end
-  until not goes_on
+    ok, failure = xpcall(go_on, task.record_traceback, server, connection, slot, handler, failed, failure)
+    failed = not ok and is_recoverable(connection, failure)
+  until not failed
+  -- One that was idle is closed by a timeout, or by the end of the server.
+  if not ok and not connection.exchange and errors.is(failure, "closed") then ok, failure = true, nil end
   if connection.exchange then
     exchanges.drop(connection.exchange)
     connection.exchange = false
   end
+  if ok and failure then ok, failure = serve_on(connection, slot, failure) end
   deadlines.close(connection, slot)
   server.connections = server.connections - 1
   if server.on_end then server.on_end(server) end

@@ -298,8 +298,10 @@ local function compressed(cache, entry)
   content:set_limit(size)
   local output = buffer.deflate(content, { format = "gzip", level = GZIP_LEVEL })
   if not output then return nil end
-  if output:remaining() >= size then return nil end
-  entry.gzip = output:to_string() -- small, and the collector's: nothing has to end it
+  local text = output:to_string() -- small, and the collector's: nothing has to end it
+  output:release()
+  if #text >= size then return nil end
+  entry.gzip = text
   cache.bytes = cache.bytes + #entry.gzip
   return entry.gzip
 end

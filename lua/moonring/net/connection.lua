@@ -291,6 +291,43 @@ function Connection:write(data)
   return true
 end
 
+--- Queues a string or the remaining bytes of a buffer as write does, without waiting, however much is queued: for whoever
+--- looks at the returned number himself.
+---@param data string|moonring.Buffer
+---@return number? queued bytes queued on the connection
+---@return string? message
+---@return string? code
+function Connection:queue(data)
+  local slot = self.slot
+  if not slot then refuse_closed("queue") end
+  local queued
+  if type(data) == "string" then
+    queued = queue_bytes(self, slot, data, #data)
+  else
+    queued = C.mr_connection_write_buffer(self.handle, slot, buffer.of(data, "connection:queue"))
+  end
+  if queued < 0 then return errors.world(queued, "write") end
+  return queued
+end
+
+--- Whether nothing has come that nobody has read, nor the end of the stream: for a pool, before it lends an idle one.
+---@return boolean
+function Connection:is_quiet()
+  local slot = self.slot
+  if not slot then return false end
+  local result = C.mr_connection_read(self.handle, slot, self:input_buffer())
+  if result ~= EAGAIN then return false end
+  C.mr_connection_read_withdraw(self.handle, slot)
+  return true
+end
+
+--- Bytes queued on the connection that the kernel has not taken; 0 when it has been closed.
+---@return number
+function Connection:queued()
+  local slot = self.slot
+  return slot and C.mr_connection_queued(self.handle, slot) or 0
+end
+
 --- Room for `count` bytes at the end of the send queue, to be filled and committed at once. For codecs.
 ---@param count integer bytes
 ---@return ffi.cdata*? pointer nil when the connection takes no more writes
