@@ -220,8 +220,10 @@ static void wait_for_room(standard *standard, mr_loop *loop) {
 
 int mr_standard_flush(mr_standard *shared, mr_loop *loop) {
   standard *standard = (struct standard *)shared;
-  if (shared->blocked)
+  if (shared->blocked) {
+    wait_for_room(standard, loop); /* where it was found out before there was a loop */
     return shared->used - shared->first;
+  }
   int error = write_out(standard);
   if (error == -EAGAIN)
     wait_for_room(standard, loop);

@@ -23,6 +23,18 @@ local M = {}
 
 --- Runs `fn(scope, ...)` in a new scope and returns what it returns. What the scope owns is released, last made
 --- first, and its child tasks have ended, when this returns or raises.
+--- ```lua
+--- local moonring = require "moonring"
+---
+--- local sum = moonring.scope(function(scope)
+---   scope:deadline(2)                       -- everything in here, together
+---   local parts = moonring.channel(2)
+---   scope:spawn(function() parts:send(20) end)
+---   scope:spawn(function() parts:send(22) end)
+---   return parts:receive() + parts:receive()
+--- end)
+--- assert(sum == 42)
+--- ```
 M.scope = scope.open
 
 M.spawn = task.spawn

@@ -300,7 +300,7 @@ function M.is(value)
   return ffi.istype(iovec_type, value)
 end
 
--- The methods, for moonring.trace.
+--- The methods, for moonring.trace. Internal.
 M.Iovec = Iovec
 
 return M

@@ -236,6 +236,14 @@ end
 --- Waits until one of several operations can be done, and does that one: `local name, value = moonring.select { reply
 --- = connection:read_op(), late = moonring.sleep_op(2) }`. The others are as if they had never been asked for. When
 --- several can be done at once, each gets its turn.
+--- ```lua
+--- local moonring = require "moonring"
+---
+--- local replies = moonring.channel(1)
+--- moonring.spawn(function() replies:send "pong" end)
+--- local what, reply = moonring.select { reply = replies:receive_op(), late = moonring.sleep_op(2) }
+--- assert(what == "reply" and reply == "pong")
+--- ```
 ---@param operations table<any, moonring.Operation>
 ---@return any name the key of the operation that was done
 ---@return any ... its results

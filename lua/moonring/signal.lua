@@ -144,6 +144,7 @@ function M.new(...)
   return self
 end
 
+-- What it has subscribed to, as a text.
 function Signal:names()
   local names = {}
   for i, number in ipairs(self.numbers) do
@@ -152,6 +153,7 @@ function Signal:names()
   return table.concat(names, ", ")
 end
 
+-- One of its signals has come.
 function Signal:deliver(number)
   local name = M.name(number)
   if self.queue:wake_first(name) then return end

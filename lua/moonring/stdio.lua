@@ -19,8 +19,9 @@ local current = scheduler.current
 local bytes = ffi.typeof "const uint8_t *"
 
 local M = {
-  -- Bytes that wait to go out at which a task that writes waits, and at which it goes on.
+  -- Bytes that wait to go out at which a task that writes waits.
   WRITE_HIGH = 262144,
+  -- Those at which it goes on.
   WRITE_LOW = 65536,
   -- Gathered bytes at which they are written without waiting for the turn's end.
   GATHERED = 32768,
@@ -294,7 +295,11 @@ function loop.on_output(descriptor, result)
   end
 end
 
+--- Standard output.
+---@type moonring.Output
 M.stdout = new_output(1, "stdout")
+--- Standard error.
+---@type moonring.Output
 M.stderr = new_output(2, "stderr")
 
 local input

@@ -7,6 +7,7 @@ local scheduler = require "moonring.scheduler"
 
 local POSITION, DELIVERED = scheduler.POSITION, scheduler.DELIVERED
 
+--- Internal.
 ---@class moonring.Waiters
 local Waiters = {}
 Waiters.__index = Waiters
@@ -83,6 +84,8 @@ function Waiters:wake_first(value)
   return waiter
 end
 
+--- Whether nobody waits.
+---@return boolean
 function Waiters:is_empty()
   return self:peek() == nil
 end

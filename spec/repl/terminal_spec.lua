@@ -352,7 +352,7 @@ describe("at a terminal", function()
 
   it("answers its commands", with_repl(function(repl)
     repl:enter ":help sleep"
-    repl:expect "moonring.time.sleep%(seconds%)\nWaits for"
+    repl:expect "moonring.sleep%(seconds%)\nWaits for"
     repl:enter ":help"
     repl:expect ":tasks"
     repl:enter ":tasks"

@@ -184,20 +184,21 @@ function M.struct(fields)
   return require("moonring.buffer.struct").compile(fields)
 end
 
---- Streams that compress and decompress: see moonring.buffer.zlib.
+--- A stream that decompresses: see moonring.buffer.zlib.
 ---@param options? moonring.InflateOptions
 ---@return moonring.Inflater
 function M.inflater(options)
   return require("moonring.buffer.zlib").inflater(options)
 end
 
+--- A stream that compresses.
 ---@param options? moonring.DeflateOptions
 ---@return moonring.Deflater
 function M.deflater(options)
   return require("moonring.buffer.zlib").deflater(options)
 end
 
---- Decompresses or compresses a string or a buffer at once.
+--- Decompresses a string or a buffer at once.
 ---@param source string|moonring.Buffer
 ---@param options? moonring.InflateOptions
 ---@return moonring.Buffer? output
@@ -207,6 +208,7 @@ function M.inflate(source, options)
   return require("moonring.buffer.zlib").inflate(source, options)
 end
 
+--- Compresses a string or a buffer at once.
 ---@param source string|moonring.Buffer
 ---@param options? moonring.DeflateOptions
 ---@return moonring.Buffer? output

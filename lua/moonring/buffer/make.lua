@@ -97,6 +97,15 @@ end
 --- address, not zeroed: release it, or let a scope do so (scope:allocate); what is forgotten is freed by the collector.
 --- "heap" is zeroed memory of Lua's collector; releasing it is optional. "shared" is zeroed memory that another process
 --- can map through b:descriptor().
+--- ```lua
+--- local buffer = require "moonring.buffer"
+---
+--- local message = buffer.allocate(64)
+--- message:write_u16(5):write "moon!"
+--- message:reset_for_read()
+--- assert(message:read_string(message:read_u16()) == "moon!")
+--- message:release()
+--- ```
 ---@param capacity integer bytes
 ---@param options? moonring.AllocateOptions
 ---@return moonring.Buffer

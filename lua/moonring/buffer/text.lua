@@ -40,13 +40,23 @@ function Buffer:read_line(max)
   return string_at(self, position, count)
 end
 
+--- Reads a string that its length, a NAME, precedes.
+---@name Buffer:read_string_NAME()
+---@each NAME = u8 u16 u16_le u32 u32_le
+---@return string
+
+--- Writes the length of a string or buffer as a NAME and then its bytes. All or nothing. Returns the buffer.
+---@name Buffer:write_string_NAME(text)
+---@each NAME = u8 u16 u16_le u32 u32_le
+---@param text string|moonring.Buffer
+---@return moonring.Buffer
+
 for _, name in ipairs { "u8", "u16", "u16_le", "u32", "u32_le" } do
   local size = tonumber(name:match("%d+")) / 8
   local max = 2 ^ (size * 8) - 1
   local get, put = Buffer["get_" .. name], Buffer["write_" .. name]
   local read_name, write_name = "read_string_" .. name, "write_string_" .. name
 
-  --- Reads a string that its length precedes.
   Buffer[read_name] = function(self)
     local position = readable(self, read_name, size)
     local count = get(self, position)
@@ -55,7 +65,6 @@ for _, name in ipairs { "u8", "u16", "u16_le", "u32", "u32_le" } do
     return string_at(self, position + size, count)
   end
 
-  --- Writes the length of a string or buffer and then its bytes. All or nothing.
   Buffer[write_name] = function(self, text)
     local bytes, count = operand(write_name, text)
     if count > max then errors.raise("argument", "%s: %.0f bytes are more than the prefix can tell", write_name, count) end

@@ -18,12 +18,15 @@ local ffi = native.ffi
 local band, bor, lshift, rshift = bit.band, bit.bor, bit.lshift, bit.rshift
 
 local M = {
-  HEADER_BYTES = 12,
-  MESSAGE_MAX = 65535,
+  HEADER_BYTES = 12, -- of every message
+  MESSAGE_MAX = 65535, -- bytes of a message, over TCP
   UDP_BYTES = 512, -- what anybody takes over UDP (RFC 1035 section 4.2.1); EDNS tells of more
 }
 
 local TYPES, TYPE_NAMES = rdata.TYPES, rdata.TYPE_NAMES
+
+--- Numbers of the types of records by name.
+---@type table<string, integer>
 M.TYPES = TYPES
 
 local RCODES = { [0] = "NOERROR", "FORMERR", "SERVFAIL", "NXDOMAIN", "NOTIMP", "REFUSED", "YXDOMAIN", "YXRRSET", "NXRRSET",
@@ -32,6 +35,9 @@ local RCODE_NUMBERS = {}
 for number, name in pairs(RCODES) do
   RCODE_NUMBERS[name] = number
 end
+
+--- Names of the response codes by number.
+---@type table<integer, string>
 M.RCODES = RCODES
 
 local OPT, CLASS_IN = TYPES.OPT, 1
@@ -239,6 +245,9 @@ local function type_number(name)
   if not number or number > 65535 then errors.raise("argument", "dns.codec: there is no type %s", tostring(name)) end
   return number
 end
+
+--- The number of a type that is given by its name; "TYPE65280" for one without. Raises when there is none.
+---@type fun(name: string): integer
 M.type_number = type_number
 
 local function rcode_number(name)

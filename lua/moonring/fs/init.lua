@@ -20,6 +20,7 @@ local C, ffi = native.C, native.ffi
 local check_path, failed, done, permissions = common.check_path, common.failed, common.done, common.permissions
 
 local M = {
+  --- The class, for the modules that add to it. Internal.
   File = file.File,
   open_directory = directory.open,
   read_directory = directory.read,
@@ -309,6 +310,7 @@ end
 
 -- What belongs to a name ----------------------------------------------------------------------------------------------
 
+--- Sets who may do what with a file, as chmod(2).
 ---@param path string
 ---@param new_permissions integer such as tonumber("644", 8)
 function M.chmod(path, new_permissions)
@@ -318,6 +320,7 @@ function M.chmod(path, new_permissions)
     path)
 end
 
+--- Sets whose file it is, as chown(2).
 ---@param path string
 ---@param owner? integer user's number; nil: unchanged
 ---@param group? integer
@@ -328,6 +331,7 @@ function M.chown(path, owner, group, no_follow)
     "fs.chown", path), "chown", path)
 end
 
+--- Sets when it was read and written last, as utimensat(2).
 ---@param path string
 ---@param accessed? number seconds since 1970; nil: unchanged
 ---@param modified? number

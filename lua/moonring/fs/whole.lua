@@ -77,7 +77,14 @@ local function read_whole(opened, max)
   end
 end
 
---- The whole file as a buffer of the caller's, position 0: `fs.read_file(path):read_string()` is its text.
+--- The whole file as a buffer of the caller's, position 0.
+--- ```lua
+--- local fs = require "moonring.fs"
+---
+--- local contents = assert(fs.read_file "/proc/sys/kernel/ostype")
+--- assert(contents:to_string() == "Linux\n")
+--- contents:release()
+--- ```
 ---@param path string
 ---@param max? integer bytes at the most; more is refused with "EFBIG"
 ---@return moonring.Buffer? contents

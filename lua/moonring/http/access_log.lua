@@ -68,7 +68,7 @@ local writers = setmetatable({}, { __mode = "k" })
 
 local function flush(writer)
   local count = #writer.lines
-  if count == 0 then return end
+  if count == 0 or not writer.file then return end
   writer.lines[count + 1] = ""
   writer.file:write(table.concat(writer.lines, "\n"))
   writer.file:flush()
@@ -91,28 +91,33 @@ local function file_log(file)
     local lines = writer.lines
     lines[#lines + 1] = M.format(entry)
     if #lines >= M.LINES_MAX then flush(writer) end
+  end, function()
+    flush(writer)
+    writers[writer], writer.file = nil, nil
+    file:close()
   end
 end
 
 --- Makes what a server calls for each request: fn(connection, request, status, bytes, seconds). Internal.
 ---@param what string|boolean|function
 ---@return function? log
----@return string? message
+---@return string|function|nil message_or_finish what ends it, where it has a file of its own
 ---@return string? code
 function M.open(what)
-  local log = what
+  local log, finish = what, nil
   if what == true then
     log = file_log(io.stdout)
   elseif type(what) == "string" then
     local file, message, number = io.open(what, "a")
     if not file then return errors.world(number, "open the access log " .. message:gsub(": [^:]*$", "")) end
-    log = file_log(file)
+    log, finish = file_log(file)
   elseif type(what) ~= "function" then
     errors.raise("argument", "access_log: a path, true or a function is needed, not a %s", type(what))
   end
-  return function(connection, request, status, bytes, seconds)
+  local function note(connection, request, status, bytes, seconds)
     log { request = request, status = status, bytes = bytes, seconds = seconds, peer = peer_of(connection) }
   end
+  return note, finish
 end
 
 return M

@@ -19,6 +19,7 @@ local target = require "moonring.http.codec.target"
 local cookie = require "moonring.http.codec.cookie"
 
 return {
+  --- What messages are bounded by unless the caller says otherwise.
   limits = limits.defaults,
   merge_limits = limits.merge,
   --- Reason phrases by status code.

@@ -42,10 +42,12 @@ function M.server(options)
   options = options or {}
   local timeouts = deadlines.merge_timeouts("http.server", options.timeouts)
   local limits = codec.merge_limits("http.server", options.limits)
+  local resources = {} -- as keys: what handlers hold that ends with the service
   local log, problem, log_code
   if options.access_log then
     log, problem, log_code = require("moonring.http.access_log").open(options.access_log)
     if not log then return nil, problem, log_code end
+    if problem then resources[{ close = problem }] = true end
   end
   local listener = options.listener
   if not listener then
@@ -55,7 +57,7 @@ function M.server(options)
   end
   return setmetatable({
     listener = listener, port = listener.port, limits = limits, timeouts = timeouts, tick = deadlines.tick_of(timeouts),
-    resources = {}, -- as keys: what handlers hold that ends with the service
+    resources = resources,
     access_log = log or false, stopping = false, on_end = false,
     connections = 0, requests = 0, refused = 0, failed = 0, timed_out = 0,
   }, Server)
@@ -166,6 +168,15 @@ end
 
 --- Serves HTTP/1.1: `handler(request, response)` for each request, in the task of its connection. Returns as
 --- net.serve does; a service that can't listen raises.
+--- ```lua
+--- local http = require "moonring.http"
+---
+--- local router = http.router()
+--- router:get("/hello/{name}", function(request, response)
+---   response:send(200, "Hello, " .. request.parameters.name .. "!\n")
+--- end)
+--- http.serve({ port = 8080 }, router)
+--- ```
 ---@param where moonring.http.ServeOptions|moonring.Listener
 ---@param handler fun(request: moonring.http.Request, response: moonring.http.Response)|moonring.http.Router
 ---@param options? moonring.http.ServeOptions when `where` is a listener

@@ -7,6 +7,7 @@ local errors = require "moonring.errors"
 
 local M = {}
 
+--- How deep a text that is read may be nested.
 M.DEPTH_MAX = 128
 
 local cjson

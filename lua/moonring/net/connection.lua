@@ -25,8 +25,9 @@ local OPEN = C.MR_BUFFER_OPEN
 local ENOMEM = -12
 
 local M = {
-  -- Bytes queued on a connection at which a writer waits, and at which it goes on, unless marks says otherwise.
+  -- Bytes queued on a connection at which a writer waits, unless marks says otherwise.
   WRITE_HIGH = 262144,
+  -- Those at which it goes on.
   WRITE_LOW = 65536,
   -- Seconds that close gives queued bytes to leave.
   LINGER = 10,
@@ -39,6 +40,8 @@ local Connection = {
   write_low = M.WRITE_LOW,
 }
 Connection.__index = Connection
+
+--- The class, for the modules that add to it. Internal.
 M.Connection = Connection
 
 local function refuse_closed(what)
@@ -87,6 +90,7 @@ local function wait_in(self, waiting_tasks, what)
   if not self.slot then refuse_closed(what) end
 end
 
+-- For reports.
 function Connection:describe_wait(waiting)
   local slot = self.slot
   local what = slot and readers[slot] == waiting and "read" or "write"
@@ -496,7 +500,7 @@ function Connection:__tostring()
   return ("moonring.Connection(peer=%s)"):format(tostring(self:peer() or "?"))
 end
 
--- For what extends the class in files of its own. Internal.
+--- For what extends the class in files of its own. Internal.
 M.refuse_closed, M.wait_in, M.drain_written = refuse_closed, wait_in, drain_written
 
 stream.mix(Connection)

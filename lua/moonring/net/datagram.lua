@@ -204,6 +204,7 @@ local function refuse_closed(what)
   errors.raise("closed", "datagram socket:%s: the socket has been closed", what)
 end
 
+-- Takes the task's wait back.
 function Socket:withdraw(waiting)
   local slot = self.slot
   if not slot then return end
@@ -230,6 +231,7 @@ local function wait_in(self, waiting_tasks, what)
   if not self.slot then refuse_closed(what) end
 end
 
+-- For reports.
 function Socket:describe_wait(waiting)
   local slot = self.slot
   local what = slot and readers[slot] == waiting and "receive" or "send"

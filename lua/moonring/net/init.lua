@@ -138,6 +138,7 @@ function Listener:short(failure)
     message, remedy))
 end
 
+-- Takes the wait of accept back.
 function Listener:withdraw()
   self.acceptor = nil
 end
@@ -269,6 +270,15 @@ end
 --- when it ends, however it ends. An error in a handler is reported on standard error and ends that connection only.
 --- Returns when the listener has been closed and all handlers have ended; cancelling the task stops them all. A
 --- service that can't listen, or can't any longer, raises.
+--- ```lua
+--- local net = require "moonring.net"
+---
+--- net.serve({ port = 7007 }, function(connection)
+---   for line in connection:lines() do
+---     connection:write(line:upper() .. "\n")
+---   end
+--- end)
+--- ```
 ---@param where moonring.Listener|moonring.ListenOptions what to listen on
 ---@param handler fun(connection: moonring.Connection)
 function M.serve(where, handler)
@@ -350,6 +360,18 @@ end
 
 --- Connects to a server. A host's name is resolved, and all of its addresses are tried as RFC 8305 has it. Deadline
 --- and cancellation are the scope's.
+--- ```lua
+--- local moonring, net = require "moonring", require "moonring.net"
+---
+--- moonring.scope(function(scope)
+---   scope:deadline(5)
+---   local connection, message = net.connect { host = "localhost", port = 7007 }
+---   if not connection then return print(message) end      -- "ECONNREFUSED: ..."
+---   scope:own(connection)
+---   connection:write "hello\n"
+---   print(connection:read_line())
+--- end)
+--- ```
 ---@param given moonring.ConnectOptions
 ---@return moonring.Connection? connection
 ---@return string? message

@@ -71,6 +71,15 @@ Process.__index = Process
 
 --- Starts a program: `process.spawn { "tar", "-c", path, stdout = "pipe" }`. This thread, and so the loop, stands still
 --- until the kernel has loaded it, which doesn't depend on this process's size.
+--- ```lua
+--- local moonring, process = require "moonring", require "moonring.process"
+---
+--- moonring.scope(function(scope)
+---   local child = scope:own(assert(process.spawn { "echo", "hello", stdout = "pipe" }))
+---   assert(child.stdout:read_line() == "hello")
+---   assert(child:wait().ok)
+--- end)
+--- ```
 ---@param options moonring.SpawnOptions
 ---@return moonring.Process? process
 ---@return string? message what was tried, and what came back

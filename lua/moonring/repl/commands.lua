@@ -7,6 +7,7 @@ local show = require "moonring.repl.show"
 
 local M = {}
 
+--- Internal.
 ---@class moonring.repl.Command
 ---@field usage string
 ---@field text string

@@ -18,10 +18,12 @@ local M = {}
 
 local UNDO_MAX, KILLS_MAX = 200, 60
 
+--- Internal.
 ---@class moonring.repl.Editor
 local Editor = {}
 Editor.__index = Editor
 
+--- Internal.
 ---@class moonring.repl.EditorOptions
 ---@field history? moonring.repl.History
 ---@field is_complete? fun(text: string): boolean whether Enter ends the block; default: always
@@ -449,6 +451,7 @@ function Editor:resume()
   return self:feed ""
 end
 
+--- Internal.
 ---@class moonring.repl.View
 ---@field cells string[]
 ---@field cursor integer cells before it

@@ -58,6 +58,7 @@ function M.columns()
   return (measure())
 end
 
+--- Internal.
 ---@class moonring.repl.Front
 local Front = {}
 Front.__index = Front
@@ -266,6 +267,7 @@ local function read_lines(self)
   return ok or M.is_terminal() -- a person knows; a script is told by the exit status
 end
 
+--- Internal.
 ---@class moonring.repl.FrontOptions
 ---@field backend table
 ---@field banner? string

@@ -16,6 +16,7 @@ local M = {
   BLOCK_BYTES_MAX = 65536, -- a longer one is kept for this session only
 }
 
+--- Internal.
 ---@class moonring.repl.History
 local History = {}
 History.__index = History

@@ -36,6 +36,7 @@ local function with_modifiers(name, parameter)
   return (bits >= 4 and "C-" or "") .. (bits % 4 >= 2 and "M-" or "") .. (bits % 2 == 1 and "S-" or "") .. name
 end
 
+--- Internal.
 ---@class moonring.repl.Decoder
 local Decoder = {}
 Decoder.__index = Decoder

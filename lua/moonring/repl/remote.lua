@@ -27,6 +27,7 @@ local function is_allowed(connection)
   return peer ~= nil and (peer.uid == own_user() or peer.uid == 0)
 end
 
+--- Internal.
 ---@class moonring.repl.Remote
 local Remote = {}
 Remote.__index = Remote

@@ -10,10 +10,12 @@ local M = {}
 
 local MENU_ROWS_MAX = 8
 
+--- Internal.
 ---@class moonring.repl.Screen
 local Screen = {}
 Screen.__index = Screen
 
+--- Internal.
 ---@class moonring.repl.ScreenOptions
 ---@field columns integer
 ---@field rows integer

@@ -13,6 +13,7 @@ local show = require "moonring.repl.show"
 
 local M = {}
 
+--- Internal.
 ---@class moonring.repl.Session
 ---@field scope moonring.Scope of the tasks that blocks leave behind
 ---@field running? moonring.Task the block that runs now
@@ -32,6 +33,7 @@ local function new_environment(locals, declared)
   })
 end
 
+--- Internal.
 ---@class moonring.repl.SessionOptions
 ---@field write fun(text: string) where values, errors and reports go
 ---@field colour? boolean

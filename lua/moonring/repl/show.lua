@@ -313,6 +313,7 @@ function show(state, value)
   return paint(state, kind, ok and type(text) == "string" and text or kind)
 end
 
+--- Internal.
 ---@class moonring.repl.ShowOptions
 ---@field colour? boolean
 ---@field width? integer columns, default 80

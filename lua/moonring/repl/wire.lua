@@ -20,6 +20,7 @@ function M.frame(kind, text)
   return ("%s %d\n%s"):format(kind, #text, text)
 end
 
+--- Internal.
 ---@class moonring.repl.Frames
 local Frames = {}
 Frames.__index = Frames

@@ -79,6 +79,15 @@ function M.free_port()
 end
 
 --- Two ends of one TCP connection, which the scope owns.
+--- ```lua
+--- local moonring, test = require "moonring", require "moonring.test"
+---
+--- moonring.scope(function(scope)
+---   local client, server = test.pair(scope)
+---   client:write "ping\n"
+---   assert(server:read_line() == "ping")
+--- end)
+--- ```
 ---@param scope moonring.Scope
 ---@return moonring.Connection client
 ---@return moonring.Connection server

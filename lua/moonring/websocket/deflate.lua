@@ -22,6 +22,7 @@ local IDLE_MAX = 32
 ---@field level? integer 1 to 9, default zlib's
 ---@field min_bytes? integer shorter messages are sent as they are; default 128
 
+--- Internal.
 ---@class moonring.websocket.DeflateAgreement
 ---@field server_no_context_takeover boolean
 ---@field client_no_context_takeover boolean
@@ -181,6 +182,7 @@ local function give(idle, stream, key)
   list[#list + 1] = stream
 end
 
+--- Internal.
 ---@class moonring.websocket.Inflation
 local Inflation = {}
 Inflation.__index = Inflation
@@ -219,11 +221,13 @@ function Inflation:end_message()
   if self.fresh then self:close() end
 end
 
+--- Gives its stream back for others.
 function Inflation:close()
   if self.stream then give(idle_inflaters, self.stream, self.bits) end
   self.stream = false
 end
 
+--- Internal.
 ---@class moonring.websocket.Deflation
 local Deflation = {}
 Deflation.__index = Deflation
@@ -265,6 +269,7 @@ function Deflation:forget()
   if self.stream then self.stream:reset() end
 end
 
+--- Gives its stream back for others.
 function Deflation:close()
   if self.stream then give(idle_deflaters, self.stream, self.key) end
   self.stream = false

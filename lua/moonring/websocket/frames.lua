@@ -17,12 +17,12 @@ local band, bor, lshift, rshift = bit.band, bit.bor, bit.lshift, bit.rshift
 local copy, to_string = ffi.copy, ffi.string
 
 local M = {
-  CONTINUATION = 0,
-  TEXT = 1,
-  BINARY = 2,
-  CLOSE = 8,
-  PING = 9,
-  PONG = 10,
+  CONTINUATION = 0, -- The opcode of a frame that goes on with a message.
+  TEXT = 1, -- The opcode of a text message's first frame.
+  BINARY = 2, -- The opcode of a binary message's first frame.
+  CLOSE = 8, -- The opcode of a Close frame.
+  PING = 9, -- The opcode of a Ping.
+  PONG = 10, -- The opcode of a Pong.
   -- Section 5.5: a control frame's payload is at most this long.
   CONTROL_MAX = 125,
   -- The longest header: two bytes, eight of length, four of the mask.
@@ -332,6 +332,9 @@ end
 local function is_sendable(code)
   return code >= 1000 and code <= 1014 and code ~= 1004 and code ~= 1005 and code ~= 1006 or code >= 3000 and code <= 4999
 end
+
+--- Whether a code may be sent in a Close frame.
+---@type fun(code: integer): boolean
 M.is_sendable = is_sendable
 
 --- Reads a Close frame's payload. Returns the code (nil when there is none) and the reason; or false, code, message for

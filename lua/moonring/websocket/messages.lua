@@ -14,10 +14,12 @@ local M = {}
 local NOT_TEXT, TOO_BIG = 1007, 1009
 local INFLATED_BYTES = 16384 -- of one decompressed part
 
+--- Internal.
 ---@class moonring.websocket.MessageReader
 local Reader = { __name = "moonring.websocket.MessageReader" }
 Reader.__index = Reader
 
+--- Internal.
 ---@class moonring.websocket.MessageOptions
 ---@field role "server"|"client"
 ---@field max_message_bytes? integer after decompression; default 1 MiB

@@ -125,6 +125,12 @@ function Chain:read_until(delimiter, max)
   return out, message, code
 end
 
+--- The same, but nil alone when the delimiter has not come.
+---@param delimiter integer|string
+---@param max? integer bytes without it
+---@return string? bytes
+---@return string? message
+---@return string? code "EMSGSIZE"
 function Chain:try_read_until(delimiter, max)
   return read_until(self, "try_read_until", delimiter, max)
 end
@@ -141,6 +147,11 @@ function Chain:read_line(max)
   return out, message, code
 end
 
+--- The same, but nil alone when there is no LF.
+---@param max? integer bytes of the line
+---@return string? line
+---@return string? message
+---@return string? code "EMSGSIZE"
 function Chain:try_read_line(max)
   return read_line(self, "try_read_line", max)
 end

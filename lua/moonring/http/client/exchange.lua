@@ -19,6 +19,7 @@ local M = {
   CONTINUE_SECONDS = 1,
 }
 
+--- Internal.
 ---@class moonring.http.ClientExchange
 ---@field head moonring.http.Head of the response, once it has come
 ---@field fields string[] name, value, name, value ...
@@ -228,6 +229,7 @@ local function await_continue(self)
   return not self.has_head
 end
 
+--- Internal.
 ---@class moonring.http.WireRequest: moonring.http.RequestHead
 ---@field body? string|moonring.Buffer|function
 ---@field expect_continue? boolean

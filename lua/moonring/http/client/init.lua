@@ -463,6 +463,12 @@ function M.request(url, options)
   return default_session:request(url, options)
 end
 
+--- Closes what that session keeps. Internal: after a test nothing of it is to be left.
+function M.forget()
+  if default_session then default_session:close() end
+  default_session = nil
+end
+
 --- Opens a connection and asks the server to change to another protocol on it (RFC 9110 section 7.8). For protocols such as
 --- WebSocket.
 ---@param url moonring.http.Url

@@ -9,6 +9,7 @@ local semaphore = require "moonring.semaphore"
 
 local M = {}
 
+--- Internal.
 ---@class moonring.http.ConnectionPool
 local Pool = { __name = "moonring.http.ConnectionPool" }
 Pool.__index = Pool

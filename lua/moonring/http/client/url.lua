@@ -6,6 +6,7 @@ local M = {}
 
 local DEFAULT_PORTS = { http = 80, https = 443 }
 
+--- Internal.
 ---@class moonring.http.Url
 ---@field scheme string "http" or "https"
 ---@field host string without the brackets of an IPv6 address

@@ -218,7 +218,19 @@ local function extra_lines(fields)
 end
 
 format.lines = extra_lines
-format.is_token, format.is_value, format.is_bodiless = is_token, is_value, is_bodiless
+
+--- Whether a text is a token (RFC 9110 section 5.6.2), such as the name of a field or a method.
+---@type fun(text: string): boolean
+format.is_token = is_token
+
+--- Whether a text may be the value of a field (RFC 9110 section 5.5).
+---@type fun(text: string): boolean
+format.is_value = is_value
+
+--- Whether a response with this status ends with its head.
+---@type fun(status: integer): boolean
+format.is_bodiless = is_bodiless
+
 
 --- The Date line and the end of the head, by what becomes of the connection. Internal.
 function format.tail(keep_alive, minor_version)

@@ -1,0 +1,25 @@
+---@meta moonring.http.json
+-- Made by scripts/reference from the comments in lua/moonring; what is changed here is lost.
+
+--- JSON by lua-cjson, loaded when it is first needed.
+--- 
+--- cjson's defaults bound the depth of what it reads and writes to 1000; here it is 128 for reading, which no document of a
+--- service reaches and which keeps a hostile one from costing much.
+local module = {}
+
+--- How deep a text that is read may be nested.
+---@type any
+module.DEPTH_MAX = nil
+
+--- Reads a JSON text. Raises "unavailable" when lua-cjson is not installed.
+---@param text string
+---@return any value nil where it is malformed or too deep; null is M.null
+---@return string? message
+function module.decode(text) end
+
+--- Writes a value as JSON. Raises "argument" for what has no JSON form: functions, sparse arrays, NaN, cycles.
+---@param value any
+---@return string
+function module.encode(value) end
+
+return module
