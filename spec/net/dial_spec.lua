@@ -111,6 +111,30 @@ describe("happy eyeballs", function()
     assert.equal(before.tasks, moonring.stats().tasks)
   end)
 
+  it("close what has connected when they are cancelled while the other attempts still end", function()
+    local before = moonring.stats()
+    moonring.scope(function(scope)
+      local listener = scope:own(assert(net.listen {}))
+      local list = parse_all(blackhole(scope), tostring(listener:address()))
+      local dialer = scope:spawn(dial.connect, list, "it"):named "dialer"
+      local function waits_for(reports)
+        for _, report in ipairs(reports) do
+          local found = report.name == "dialer" and report.waiting_on or waits_for(report.children)
+          if found then return found end
+        end
+      end
+      while waits_for(moonring.tasks()) ~= "its children" do -- it has won, and is about to return
+        assert.is_false(dialer:has_ended())
+        moonring.sleep(0)
+      end
+      dialer:cancel()
+      assert.is_false((dialer:join()))
+    end)
+    collectgarbage()
+    assert.is_true(eventually(function() return moonring.stats().connections <= before.connections end))
+    assert.equal(before.forgotten, moonring.stats().forgotten)
+  end)
+
   it("stagger the attempts by the clock, also a virtual one", function()
     moonring.scope(function(scope)
       local hole = blackhole(scope)
