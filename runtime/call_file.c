@@ -9,8 +9,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <math.h>
-#include <pthread.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
@@ -123,31 +121,6 @@ int mr_descriptor_read_now(mr_loop *loop, int fd, int64_t offset, uint8_t *data,
   return more == 0 ? (int)got : -EAGAIN;
 }
 
-static void survive(int number) {
-  (void)number;
-}
-
-/*
- * A write that nobody will read, or beyond RLIMIT_FSIZE, is to fail and not to end the process, unless that has its own mind about
- * the signal. By a handler that does nothing, because an ignored signal would stay ignored in the programs that it starts.
- */
-static void survive_writes(void) {
-  static const int numbers[] = {SIGPIPE, SIGXFSZ};
-  for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
-    struct sigaction action;
-    if (sigaction(numbers[i], NULL, &action) || (action.sa_flags & SA_SIGINFO) || action.sa_handler != SIG_DFL)
-      continue;
-    action = (struct sigaction){.sa_handler = survive, .sa_flags = SA_RESTART};
-    sigemptyset(&action.sa_mask);
-    sigaction(numbers[i], &action, NULL);
-  }
-}
-
-static void prepare_to_write(void) {
-  static pthread_once_t once = PTHREAD_ONCE_INIT;
-  pthread_once(&once, survive_writes);
-}
-
 /* A read or write of one buffer. */
 static int buffer_start(mr_loop *loop, mr_uring_operation operation, int fd, int64_t offset, mr_buffer *buffer) {
   if (buffer->flags_ & MR_BUFFER_ANCHORED)
@@ -173,7 +146,7 @@ int mr_call_read(mr_loop *loop, int fd, int64_t offset, mr_buffer *buffer) {
 }
 
 int mr_call_write(mr_loop *loop, int fd, int64_t offset, mr_buffer *buffer) {
-  prepare_to_write();
+  mr_signal_survive_writes();
   return buffer_start(loop, MR_URING_WRITE, fd, offset, buffer);
 }
 
@@ -223,12 +196,12 @@ int mr_call_read_iovecs(mr_loop *loop, int fd, int64_t offset, const mr_iovec *c
 }
 
 int mr_call_write_iovecs(mr_loop *loop, int fd, int64_t offset, const mr_iovec *const *iovecs, uint32_t count) {
-  prepare_to_write();
+  mr_signal_survive_writes();
   return iovecs_start(loop, MR_URING_WRITE_PARTS, fd, offset, iovecs, count);
 }
 
 int mr_call_write_bytes(mr_loop *loop, int fd, int64_t offset, const uint8_t *data, uint32_t length) {
-  prepare_to_write();
+  mr_signal_survive_writes();
   mr_buffer copy;
   int error = mr_buffer_allocate(loop->memory, &copy, length, 0);
   if (error)

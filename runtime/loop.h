@@ -172,10 +172,11 @@ MR_API int mr_signal_is_ignored(int signal_number);
 MR_API void mr_signal_raise(int signal_number);
 
 /*
- * Lets a write to a pipe that nobody reads fail with EPIPE instead of ending the process, unless the process has its own mind about
- * SIGPIPE. By a handler that does nothing, because an ignored signal would stay ignored in the programs that it starts.
+ * Lets a write that nobody will read (EPIPE), or beyond RLIMIT_FSIZE (EFBIG), fail instead of ending the process, unless the
+ * process has its own mind about SIGPIPE and SIGXFSZ. By a handler that does nothing, because an ignored signal would stay
+ * ignored in the programs that it starts. Once for the process: further calls do nothing.
  */
-MR_API void mr_signal_survive_pipe(void);
+MR_API void mr_signal_survive_writes(void);
 
 /*
  * For the program around the library: has `interrupt` called when the signal comes and is watched, on the thread that it comes to

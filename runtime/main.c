@@ -216,7 +216,7 @@ static int run(lua_State *L) {
 
 int main(int argc, char **argv) {
   mr_standard_secure(); /* before anything is opened */
-  mr_signal_survive_pipe();
+  mr_signal_survive_writes();
   lua_State *L = luaL_newstate();
   if (!L) {
     fputs("moonring: no memory for a Lua state\n", stderr);

@@ -38,6 +38,7 @@ static struct {
   mr_record *free;
   struct record_block *blocks;
   mr_pool *pools; /* what only Lua's memory refers to looks leaked to a checker when a process just exits */
+  mr_holder *holders;
 } store = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
 typedef struct record_block {
@@ -264,13 +265,24 @@ void mr_lease_release(mr_lease *lease) {
 
 mr_holder *mr_holder_create(mr_pool *pool) {
   mr_holder *holder = malloc(sizeof *holder);
-  if (holder)
-    *holder = (mr_holder){.pool = pool};
+  if (!holder)
+    return NULL;
+  pthread_mutex_lock(&store.lock);
+  *holder = (mr_holder){.pool = pool, .next = store.holders};
+  if (holder->next)
+    holder->next->previous = holder;
+  store.holders = holder;
+  pthread_mutex_unlock(&store.lock);
   return holder;
 }
 
 void mr_holder_destroy(mr_holder *holder) {
   mr_holder_release(holder);
+  pthread_mutex_lock(&store.lock);
+  *(holder->previous ? &holder->previous->next : &store.holders) = holder->next;
+  if (holder->next)
+    holder->next->previous = holder->previous;
+  pthread_mutex_unlock(&store.lock);
   free(holder);
 }
 

@@ -30,8 +30,9 @@ typedef struct mr_record {
 } mr_record;
 
 struct mr_holder {
-  mr_record *newest; /* NULL: it holds nothing */
-  mr_pool *pool;     /* where its memory is made */
+  mr_record *newest;          /* NULL: it holds nothing */
+  mr_pool *pool;              /* where its memory is made */
+  mr_holder *previous, *next; /* among all holders */
 };
 
 typedef struct mr_pool_statistics {

@@ -215,7 +215,8 @@ void mr_receive_complete(mr_loop *loop, mr_connection *connection, const mr_comp
     loop->statistics.receive_refusals++;
     park(loop, connection);
   } else if (result != -ECANCELED && result != -EINTR && result != -EAGAIN) {
-    connection->receive_error = result;
+    /* A reset that a send was told of leaves a socket that is not connected. */
+    connection->receive_error = result == -ENOTCONN && connection->send_error ? -ECONNRESET : result;
   }
   if (connection->read_wanted && (connection->input.first || connection->end_of_stream || connection->receive_error)) {
     connection->read_wanted = 0;

@@ -22,7 +22,6 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 enum {
   EDNS_BYTES = 1232, /* of an answer over UDP: fits every path (DNS flag day 2020) */
@@ -476,13 +475,4 @@ int mr_resolver_take(mr_loop *loop, int number, mr_buffer *message) {
 void mr_resolver_abandon(mr_loop *loop, int number) {
   question *each = mr_slots_at(&loop->resolvers.questions, number);
   each->state = QUESTION_ABANDONED; /* c-ares can't take a single question back: freed with its answer */
-}
-
-int mr_file_stamp_get(const char *path, mr_file_stamp *out) {
-  struct stat status;
-  if (stat(path, &status))
-    return -errno;
-  *out = (mr_file_stamp){(double)status.st_mtim.tv_sec + (double)status.st_mtim.tv_nsec * 1e-9, (double)status.st_ino,
-                         (double)status.st_size};
-  return 0;
 }

@@ -65,13 +65,4 @@ MR_API int mr_resolver_take(mr_loop *loop, int question, mr_buffer *message);
 /* Gives a question up that mr_resolver_next has not given. */
 MR_API void mr_resolver_abandon(mr_loop *loop, int question);
 
-/* What a file's contents can be recognised by, to find out that it has changed. Result: 0 or negative errno. Looks at the
- * file system and may block for it. */
-typedef struct mr_file_stamp {
-  double modified; /* seconds since 1970 */
-  double inode;
-  double size; /* bytes */
-} mr_file_stamp;
-MR_API int mr_file_stamp_get(const char *path, mr_file_stamp *out);
-
 #endif

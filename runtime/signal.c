@@ -11,6 +11,7 @@
 #include "loop_internal.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -130,13 +131,21 @@ static void survive(int number) {
   (void)number;
 }
 
-void mr_signal_survive_pipe(void) {
-  struct sigaction action;
-  if (sigaction(SIGPIPE, NULL, &action) || (action.sa_flags & SA_SIGINFO) || action.sa_handler != SIG_DFL)
-    return;
-  action = (struct sigaction){.sa_handler = survive, .sa_flags = SA_RESTART};
-  sigemptyset(&action.sa_mask);
-  sigaction(SIGPIPE, &action, NULL);
+static void survive_writes(void) {
+  static const int numbers[] = {SIGPIPE, SIGXFSZ};
+  for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
+    struct sigaction action;
+    if (sigaction(numbers[i], NULL, &action) || (action.sa_flags & SA_SIGINFO) || action.sa_handler != SIG_DFL)
+      continue;
+    action = (struct sigaction){.sa_handler = survive, .sa_flags = SA_RESTART};
+    sigemptyset(&action.sa_mask);
+    sigaction(numbers[i], &action, NULL);
+  }
+}
+
+void mr_signal_survive_writes(void) {
+  static pthread_once_t once = PTHREAD_ONCE_INIT;
+  pthread_once(&once, survive_writes);
 }
 
 void mr_signal_die(int number) {

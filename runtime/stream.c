@@ -95,7 +95,7 @@ int mr_stream_open(mr_loop *loop, int fd, uint32_t flags) {
   connection->read_only = (access & O_ACCMODE) == O_RDONLY;
   connection->write_only = (access & O_ACCMODE) == O_WRONLY;
   if (stream)
-    mr_signal_survive_pipe();
+    mr_signal_survive_writes();
   int is_terminal = S_ISCHR(status.st_mode) && isatty(fd);
   int own = is_terminal ? terminal_open(fd, access) : -1;
   if (stream)

@@ -311,17 +311,29 @@ end
 
 --- Gives a class these methods. It has read(), which returns a buffer of what has arrived (its memory is taken over),
 --- nil at the end, or nil, message, code; and its close calls release(object). read_op, and for protocols next_input
---- and extend, are looked after where the class has them.
+--- and extend, are looked after where the class has them. `own` are methods that stand before the class's while there
+--- is a rest, in place of those from here.
 ---@param class table
-function M.mix(class)
+---@param own? table<string, function>
+function M.mix(class, own)
   for name, method in pairs(Stream) do
     class[name] = method
   end
   class.read_more, class.read_more_op = class.read, class.read_op
   class.rest_methods = {}
   for name, method in pairs(before) do
-    if class[name] then class.rest_methods[name] = method end
+    if class[name] then class.rest_methods[name] = own and own[name] or method end
   end
 end
+
+--- Up to `count` bytes of the rest, as a buffer of the caller's; read() while there is a rest. For classes with methods
+--- of their own there.
+---@param count integer at least 1
+function M.take(self, count)
+  check_alone(self, "read")
+  return taken(self, self.rest:read_buffer(math.min(count, self.rest.bytes)))
+end
+
+M.read_rest = before.read
 
 return M

@@ -303,6 +303,92 @@ describe("a file", function()
     assert.equal(before + 1, moonring.stats().forgotten)
   end)
 
+  it("has the reading helpers of streams, which mix with every other use of the position, at every split", function()
+    moonring.scope(function(scope)
+      local parts = {}
+      for i = 1, 9000 do
+        parts[i] = ("line %d\n"):format(i)
+      end
+      local text = table.concat(parts) .. "and no end"
+      assert(fs.write_file(path_of "helped", text))
+      local file = open(scope, path_of "helped", "r+")
+      local at = 0
+      local function expect(found)
+        assert.equal(text:sub(at + 1, at + #found), found)
+        at = at + #found
+      end
+      local turn = 0
+      while at < #text - 20000 do -- the file is longer than a chunk, which ends somewhere in this
+        turn = turn + 1
+        local kind = turn % 7
+        if kind < 2 then
+          expect(assert(file:read_line()) .. "\n")
+        elseif kind == 2 then
+          local piece = file:read(turn % 301 + 1)
+          expect(piece:to_string())
+          piece:release()
+        elseif kind == 3 then
+          expect(file:read_exactly(turn % 97))
+        elseif kind == 4 then
+          local into = buffer.allocate(turn % 89 + 1)
+          assert.equal(into, file:read(into))
+          expect(into:reset_for_read():to_string())
+          into:release()
+        elseif kind == 5 then
+          assert.equal(text:sub(101, 110), file:read(10, 100):to_string()) -- no part in the position
+          assert.is_true(file:skip(turn % 50))
+          at = at + turn % 50
+        elseif turn % 21 == 6 then
+          assert.is_true(file:write(text:sub(at + 1, at + 5))) -- where the helpers have come to, and not behind what they hold
+          at = at + 5
+        end
+      end
+      assert.equal(text, contents(path_of "helped"))
+      expect(file:read():to_string())
+      file:seek(0)
+      assert.equal("line 1", file:read_line())
+      file:seek(5) -- what was read ahead is forgotten
+      assert.equal("1", file:read_line())
+      local first = iovec.allocate(6)
+      assert.equal(6, file:read_iovecs { first })
+      assert.equal("line 2", require("ffi").string(first.data, 6))
+      first:release()
+      local count, last = 0, nil
+      file:seek(0)
+      for line in file:lines() do
+        count, last = count + 1, line
+      end
+      assert.equal(9001, count)
+      assert.equal("and no end", last)
+      file:seek(0)
+      assert.equal(#text, #file:read_all())
+      assert.is_nil(file:read_line())
+      file:seek(0)
+      assert.equal("line 1", fs.lines(file)())
+      assert.equal("line 2", file:read_line()) -- lines has held nothing back
+      assert.equal("EMSGSIZE", raised(file:lines(2)))
+    end)
+  end)
+
+  it("that is a FIFO gives what helpers have left to every read", function()
+    moonring.scope(function(scope)
+      local path = path_of "fifo of lines"
+      assert.equal(0, (process.run("mkfifo " .. process.quote(path))))
+      local both = open(scope, path, "r+")
+      assert.is_true(both:write "one\ntwo\nthree\nrest")
+      assert.equal("one", both:read_line())
+      local two = both:read(2)
+      assert.equal("tw", two:to_string())
+      two:release()
+      assert.is_true(both:write "!") -- has no part in what was read
+      assert.equal("o", both:read_line())
+      assert.equal("argument", raised(both.read, both, 0))
+      assert.equal("three", both:read_line())
+      assert.equal("rest!", both:read_exactly(5))
+    end)
+    assert.is_true(eventually(settled))
+  end)
+
   it("refuses misuse with nothing changed", function()
     moonring.scope(function(scope)
       local file = open(scope, path_of "misuse", "w+")

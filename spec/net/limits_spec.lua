@@ -1,7 +1,6 @@
 local moonring = require "moonring"
 local net = require "moonring.net"
 local process = require "spec.support.process"
-local eventually = require "spec.support.eventually"
 local ffi = require "ffi"
 local C = require("moonring.native").C
 
@@ -94,63 +93,5 @@ describe("an errno", function()
     assert.equal("EUNKNOWN", ffi.string(C.mr_error_name(4000)))
     assert.equal("unknown error", ffi.string(C.mr_error_text(4000)))
     assert.equal("EUNKNOWN", ffi.string(C.mr_error_name(-2147483648)))
-  end)
-end)
-
-describe("a soak of streams", function()
-  it("that come, stall, reset, half-close and are cancelled at random leaves nothing", function()
-    local before = moonring.stats()
-    math.randomseed(7)
-    moonring.scope(function(scope)
-      local listener = assert(net.listen {})
-      local path = os.tmpname()
-      os.remove(path)
-      local locals = assert(net.listen { path = path, descriptors = true })
-      local function handle(connection)
-        pcall(moonring.timeout, 0.05, function()
-          while true do
-            local line = connection:read_line()
-            if not line then break end
-            if line == "reset" and connection:get "linger" == false then connection:set { linger = 0 } return end
-            if line == "stall" then moonring.sleep(1) end
-            connection:write(line .. "\n")
-          end
-        end)
-      end
-      local servers = { scope:spawn(net.serve, listener, handle), scope:spawn(net.serve, locals, handle) }
-      local function client(number)
-        for _ = 1, 10 do
-          local where = math.random(2) == 1 and { port = listener.port } or { path = path, descriptors = number % 2 == 0 }
-          pcall(moonring.timeout, math.random() * 0.04, function()
-            moonring.scope(function(own)
-              local connection = own:own(assert(net.connect(where)))
-              for _ = 1, math.random(5) do
-                connection:write(({ "reset\n", "stall\n", ("x"):rep(100000) .. "\n", "plain\n", "half" })[math.random(5)])
-                if where.path and math.random(3) == 1 then connection:send_descriptor(0, "y\n") end
-                if math.random(4) == 1 then connection:shutdown() end
-                if math.random(2) == 1 then connection:read_line() end
-              end
-            end)
-          end)
-        end
-      end
-      moonring.scope(function(clients)
-        for number = 1, 40 do
-          clients:spawn(client, number)
-        end
-      end)
-      servers[1]:cancel()
-      servers[2]:cancel()
-    end)
-    assert.is_true(eventually(function() return moonring.stats().connections <= before.connections end))
-    local after = moonring.stats()
-    assert.equal(before.tasks, after.tasks)
-    assert.is_true(after.operations <= before.operations)
-    assert.is_true(eventually(function()
-      collectgarbage()
-      local now = moonring.stats()
-      return now.memory.iovec_bytes == now.receive_ring_bytes
-    end))
-    assert.equal(0, after.stale)
   end)
 end)

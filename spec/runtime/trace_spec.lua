@@ -259,9 +259,10 @@ moonring.scope(function(scope)
   local listener = scope:own(net.listen {})
   local client = scope:own(net.connect { port = listener.port })
   local server = scope:own(listener:accept())
-  repeat
+  for _ = 1, 200 do -- a collection may come in between, and then the mark is never reached
     local held = iovec.allocate(262144)
-  until not held or moonring.stats().memory.iovec_bytes > 11500000 -- luacheck: ignore
+    if not held or moonring.stats().memory.iovec_bytes > 11500000 then break end
+  end
   print("written", client:write(("x"):rep(200000)))
   local got = 0
   while got < 200000 do got = got + server:read():remaining() end

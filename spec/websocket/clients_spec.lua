@@ -5,7 +5,7 @@ local http = require "moonring.http"
 local websocket = require "moonring.websocket"
 local process = require "spec.support.process"
 
-local PROGRAM = "NODE_PATH=/usr/share/nodejs node spec/support/clients/websocket.js "
+local PROGRAM = "env NODE_PATH=/usr/share/nodejs node spec/support/clients/websocket.js "
 
 local ways = { ["plain"] = false, ["compressed"] = true, ["compressed with context"] = { context_takeover = true } }
 
@@ -25,7 +25,7 @@ describe("websocket and node's ws", function()
             closed = { socket.close_code, socket.close_reason }
           end)
         end)
-        local child = process.start(scope, "sh -c '" .. PROGRAM .. "client ws://127.0.0.1:" .. server.port .. "/'")
+        local child = process.start(scope, PROGRAM .. "client ws://127.0.0.1:" .. server.port .. "/")
         child:expect("echoed 14 pongs 1 closed 4001 enough protocol second extensions " ..
           (compress and "permessage%-deflate" or "\n"), 20)
         assert.same({ 4001, "enough" }, closed)
@@ -37,7 +37,7 @@ describe("websocket and node's ws", function()
   for name, compress in pairs(ways) do
     it("agree, ws being the server, " .. name, function()
       moonring.scope(function(scope)
-        local child = process.start(scope, "sh -c '" .. PROGRAM .. "server " .. (compress and "deflate" or "plain") .. "'")
+        local child = process.start(scope, PROGRAM .. "server " .. (compress and "deflate" or "plain"))
         local port = child:expect("port (%d+)", 20)
         local socket = assert(websocket.connect("ws://127.0.0.1:" .. port, { compress = compress or nil }))
         assert.equal(compress and "permessage-deflate" or "", socket.extensions)
@@ -90,7 +90,8 @@ describe("examples/websocket_chat.lua", function()
   with_chromium("works in a browser", function()
     moonring.scope(function(scope)
       local port = start(scope)
-      local page = assert(http.request("http://127.0.0.1:" .. port .. "/")):body()
+      local session = scope:own(http.session())
+      local page = assert(session:get("http://127.0.0.1:" .. port .. "/")):body()
       -- The page from a server of ours, so that it types by itself; its WebSocket goes to the chat.
       local server = scope:own(assert(http.server { port = 0 }))
       scope:spawn(function()

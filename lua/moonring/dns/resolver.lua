@@ -112,9 +112,16 @@ local function check_open(self)
   if self.is_closed then errors.raise("closed", "dns: the resolver has been closed") end
 end
 
--- What is configured now: made anew only when resolv.conf has been read anew.
+-- Looks at the system's files, which waits. What has been closed meanwhile is told as closed.
+local function refresh(self, with_hosts)
+  if with_hosts and self.hosts then self.hosts:get() end
+  if self.resolv_conf then self.resolv_conf:get() end
+  check_open(self)
+end
+
+-- What is configured by what was read last: made anew only when resolv.conf has been read anew.
 local function configuration_of(self)
-  local read = self.resolv_conf and self.resolv_conf:get() or nil
+  local read = self.resolv_conf and self.resolv_conf.value or nil
   if self.configuration and self.read == read then return self.configuration end
   self.read = read
   local configuration = {}
@@ -304,6 +311,7 @@ function Resolver:query(name, type, options)
   local normal, problem = names.normal(name)
   if not normal then return failed(BAD_NAME, name, type, "it has " .. problem) end
   if is_nobody(normal) then return failed(NO_NAME, name, type) end
+  refresh(self, false)
   local list = options and options.search and candidates(configuration_of(self), name, normal) or { normal }
   local records, answer, why = try_names(list, function(candidate)
     return records_of(self, candidate, type)
@@ -390,7 +398,8 @@ function Resolver:resolve(name, options)
   if not normal then return failed(BAD_NAME, name, what, "it has " .. problem) end
   if is_localhost(normal) then return order.sort(of_family(LOOPBACK, family, port)) end
   if is_nobody(normal) or normal == "." then return failed(NO_NAME, name, what) end
-  local known = self.hosts and of_family(self.hosts:get().addresses[normal], family, port)
+  refresh(self, true)
+  local known = self.hosts and of_family(self.hosts.value.addresses[normal], family, port)
   if known then return order.sort(known) end
   local list, answer, why = try_names(candidates(configuration_of(self), name, normal), function(candidate)
     if not family then return ask_both(self, candidate, port) end
@@ -431,7 +440,8 @@ function Resolver:reverse(where)
   if not address.is(found) or found.kind == "unix" then
     errors.raise("argument", "dns.reverse: a numeric address is needed, not %s", tostring(where))
   end
-  local known = self.hosts and self.hosts:get().names[found.host]
+  refresh(self, true)
+  local known = self.hosts and self.hosts.value.names[found.host]
   if known then return { unpack(known) } end
   local records, answer, why = records_of(self, reverse_name(found), "PTR")
   if not records then return failed(answer, found.host, "PTR", why) end

@@ -7,6 +7,9 @@
 -- Native memory is handed to the kernel as it is, heap buffers and long strings, too, which are kept meanwhile. Short
 -- strings are copied to native memory, and so is what goes to and from wrapped memory of the caller's, because nobody
 -- knows how long that lives.
+--
+-- Files have the reading helpers of moonring.stream, which read ahead. Whoever else uses the position, by a write or a
+-- list of iovecs, begins behind what they have given: what they hold goes back to the file, where it has offsets.
 
 local native = require "moonring.native"
 local errors = require "moonring.errors"
@@ -19,6 +22,7 @@ local iovec = require "moonring.iovec"
 local call = require "moonring.call"
 local common = require "moonring.fs.common"
 local scheduler = require "moonring.scheduler"
+local stream = require "moonring.stream"
 
 local C, ffi = native.C, native.ffi
 local band = bit.band
@@ -33,6 +37,8 @@ local EIO, EOPNOTSUPP = -5, -95
 local M = {
   -- Bytes that read takes at once when nobody says how many.
   CHUNK = 65536,
+  -- Bytes of a line at the most, unless lines is told otherwise.
+  LINE_MAX = 1048576,
   -- Strings up to this length are copied for a write; longer ones are kept alive instead.
   COPY_MAX = 16384,
   -- One call moves at most so many bytes: Linux's own limit is a page less than 2^31.
@@ -42,6 +48,7 @@ local M = {
 ---@class moonring.File
 ---@field path string what it was opened by
 ---@field descriptor integer|false false once it has been closed
+---@field position integer where reads and writes without an offset go on; ahead of what reading helpers have given
 ---@field has_offsets boolean false for pipes, terminals and the like
 local File = { __name = "moonring.File" }
 File.__index = File
@@ -75,6 +82,12 @@ end
 
 File.descriptor_of = descriptor_of
 
+-- What helpers have read ahead is forgotten, and the position is where they have come to.
+local function give_back(self)
+  self.position = self.position - self.rest.bytes
+  stream.release(self)
+end
+
 -- The offset for a call, and whether it is the file's position that is meant.
 local function offset_for(self, what, offset)
   if offset ~= nil then
@@ -86,6 +99,7 @@ local function offset_for(self, what, offset)
     errors.raise("busy", "file:%s: %s reads or writes at the position of %s already, and %s wants to; give offsets", what,
       tostring(user), self.path, tostring(scheduler.current()))
   end
+  if self.has_rest and self.has_offsets and not self.filling then give_back(self) end
   self.user = scheduler.current()
   return self.has_offsets and self.position or -1, true
 end
@@ -197,10 +211,14 @@ local function read_lent(self)
   return failed(result, "read", self.path)
 end
 
-local function read_new(self, count, offset)
+local function check_count(count)
   if count < 1 or count > 2147483647 or count % 1 ~= 0 then
     errors.raise("argument", "file:read: 1 to 2^31 - 1 bytes can be asked for, not %s", tostring(count))
   end
+end
+
+local function read_new(self, count, offset)
+  check_count(count)
   local made = buffer.allocate(count)
   local ok, result = pcall(read_once, self, "read", made, offset)
   if ok and result > 0 then return made:reset_for_read() end
@@ -233,6 +251,14 @@ function File:read(target, offset)
   return failed(result, "read", self.path)
 end
 
+-- read while helpers hold what they have read ahead: an offset has no part in that.
+local function read_with_rest(self, target, offset)
+  if offset ~= nil then return self.read_more(self, target, offset) end
+  if type(target) ~= "number" then return stream.read_rest(self, target) end
+  check_count(target)
+  return stream.take(self, target)
+end
+
 -- A for loop passes the last buffer along, which read would take for a target.
 local function next_chunk(self)
   return self:read()
@@ -241,6 +267,32 @@ end
 --- Iterates over the rest of the file: `for buffer in file:chunks() do`. Ends with the file, also when that fails.
 function File:chunks()
   return next_chunk, self
+end
+
+stream.mix(File, { read = read_with_rest })
+
+-- A last line without its LF is one in a file. What goes wrong is raised, because an iteration can't return it.
+local function next_line(self, max)
+  local line, message, code = self:read_line(max)
+  if line then return line end
+  if code == "EOF" then
+    line, message, code = self:read_all(math.huge)
+    if line then return line end
+  end
+  if code == "EMSGSIZE" then
+    errors.raise(code, "file:lines: %s: a line is longer than %.0f bytes", self.path, max)
+  elseif code then
+    errors.raise(code, "%s", message)
+  end
+end
+
+--- Iterates over the lines from the position on, without their ends (LF, or CR LF): `for line in file:lines() do`. A
+--- failure of the system is raised.
+---@param max? integer bytes of a line at the most, default 1 MiB
+---@return fun(): string?
+function File:lines(max)
+  if max == nil then max = M.LINE_MAX else check_offset("file:lines", "max", max) end
+  return function() return next_line(self, max) end
 end
 
 -- Lists of iovecs -----------------------------------------------------------------------------------------------------
@@ -455,6 +507,7 @@ function File:close()
   self.descriptor = false
   self.guard.descriptor = -1
   if self.input then self.input:release() end
+  if self.rest then stream.release(self) end
   C.mr_descriptor_close(loop.handle(), descriptor)
 end
 

@@ -18,8 +18,6 @@ local M = {
   READ_MAX = 2147483647,
   -- Bytes that copy moves at once.
   COPY_CHUNK = 1048576,
-  -- Bytes of a line at the most, unless lines is told otherwise.
-  LINE_MAX = 1048576,
 }
 
 local function open(what, path, flags, permissions)
@@ -270,56 +268,30 @@ function M.copy(from, to, options)
   end)
 end
 
----@class moonring.LinesOptions
----@field max? integer bytes of a line at the most, default 1 MiB
-
--- One round of lines: the next line, nil at the end; raises what goes wrong, because an iteration can't return it.
-local function next_line(chain, opened, max)
-  while true do
-    local line, _, code = chain:try_read_line(max)
-    if line then return line end
-    if code then errors.raise(code, "fs.lines: %s: a line is longer than %d bytes", opened.path, max) end
-    local piece, problem, problem_code = opened:read(file.CHUNK)
-    if not piece then
-      if problem_code then errors.raise(problem_code, "%s", problem) end
-      local rest = chain:available()
-      if rest == 0 then return nil end
-      return chain:read_string(rest)
-    end
-    chain:append(piece)
-  end
-end
-
 --- Iterates over the lines of a file, without their ends (LF, or CR LF): `for line in fs.lines(path) do`. A path is
---- opened, and closed at the end of the iteration, or with the scope when that is left before; a file is read from its
---- position on. A failure of the system is raised, since the iteration can't return it.
+--- opened, and closed at the end of the iteration, or with the scope when that is left before; of an open file it is
+--- file:lines. A failure of the system is raised, since the iteration can't return it.
 ---@param source string|moonring.File
 ---@param max? integer bytes of a line at the most, default 1 MiB
 ---@return fun(): string?
 function M.lines(source, max)
-  if max == nil then max = M.LINE_MAX else common.check_offset("fs.lines", "max", max) end
-  local opened = source
-  if type(source) == "string" then
-    check_path("fs.lines", source)
-    local made, message, code = open("fs.lines", source, common.RDONLY)
-    if not made then errors.raise(code, "%s", message) end
-    opened = made
-  elseif getmetatable(source) ~= file.File then
+  if getmetatable(source) == file.File then return source:lines(max) end
+  if type(source) ~= "string" then
     errors.raise("argument", "fs.lines: a path or a file is needed, not a %s", type(source))
   end
-  local chain, scope = buffer.chain(), nil
-  if opened ~= source then scope = task.innermost(task.current()) end
-  local keeper = { close = function()
-    chain:close()
-    if scope then opened:close() end
-  end }
-  if scope then scope:own(keeper) end
+  if max ~= nil then common.check_offset("fs.lines", "max", max) end
+  check_path("fs.lines", source)
+  local opened, message, code = open("fs.lines", source, common.RDONLY)
+  if not opened then errors.raise(code, "%s", message) end
+  local scope = task.innermost(task.current())
+  scope:own(opened)
+  local next_line = opened:lines(max)
   return function()
-    if chain.closed then return nil end
-    local ok, line = pcall(next_line, chain, opened, max)
+    if not opened.descriptor then return nil end
+    local ok, line = pcall(next_line)
     if ok and line then return line end
-    if scope and not chain.closed then scope:release(keeper) end
-    keeper.close()
+    scope:release(opened)
+    opened:close()
     if not ok then error(line, 0) end
     return nil
   end

@@ -73,7 +73,9 @@ local function refuse(failures, what)
     first.code
 end
 
-local function race(scope, addresses, what, given, own)
+-- `won` gets the connection as well: the scope may be cancelled while it waits for the other attempts, and then nobody
+-- hears what this returns.
+local function race(scope, won, addresses, what, given, own)
   local outcomes = channel.new(#addresses)
   scope:own(setmetatable({ outcomes = outcomes }, Leftovers))
   local attempts, failures, running = {}, {}, 0
@@ -89,6 +91,7 @@ local function race(scope, addresses, what, given, own)
         for _, each in ipairs(attempts) do
           each:cancel()
         end
+        won.connection = outcome.connection
         return outcome.connection
       end
       running = running - 1
@@ -111,7 +114,11 @@ end
 function M.connect(addresses, what, given, own)
   if not addresses[1] then errors.raise("argument", "dial.connect: at least one address is needed") end
   if not addresses[2] then return connections.connect(addresses[1], given, own) end
-  return task.open_scope(race, M.interleave(addresses), what, given, own)
+  local won = {}
+  local ok, connection, message, code = pcall(task.open_scope, race, won, M.interleave(addresses), what, given, own)
+  if ok then return connection, message, code end
+  if won.connection then won.connection:close(0) end
+  error(connection, 0)
 end
 
 return M

@@ -390,10 +390,11 @@ function M.connect(given)
   return dial.connect(addresses, ("%s:%d"):format(host, port), own, connect_names)
 end
 
--- The attempt is a task's; the operation hands its outcome over, or cancels it.
-local function attempt(case, given)
+-- The attempt is a task's; the operation hands its outcome over, or cancels it. One that has connected by then returns
+-- all the same, and nobody wants it any more: `wanted` is the case's as long as somebody does.
+local function attempt(case, wanted, given)
   local made, message, code = M.connect(given)
-  if case.selection.winner then
+  if case.selection.winner or case.wanted ~= wanted then
     if made then made:close(0) end
     return
   end
@@ -406,10 +407,14 @@ local Connect = operation.class("moonring.Operation.Connect", {
     return ("connect to %s"):format(tostring(given.address or given.path or given.host or given.port))
   end,
   try = function() return false end,
-  block = function(self, case) case.attempt = task.spawn(attempt, case, self.given) end,
+  block = function(self, case)
+    local wanted = {}
+    case.wanted = wanted
+    case.attempt = task.spawn(attempt, case, wanted, self.given)
+  end,
   withdraw = function(_, case)
     if case.attempt then case.attempt:cancel() end
-    case.attempt = nil
+    case.attempt, case.wanted = nil, nil
   end,
   finish = function(_, _, outcome) return unpack(outcome, 1, 3) end,
 })
