@@ -11,8 +11,8 @@
 -- with the other's words.
 --
 -- "---@name Class:method(parameters)" says what a comment is about where no such line follows it. A comment with
--- "---@each T = u8 i8 ..." stands for as many names, which have these in the place of the word T; `each` of theirs is the name
--- as it was written.
+-- "---@each T = u8 i8 ..." (or several of them) stands for as many names, which have these in the place of the word T; `each`
+-- of theirs is the name as it was written.
 
 local M = {
   -- The modules that scripts use. What other modules say of classes belongs to the nearest of these; their functions are
@@ -85,7 +85,7 @@ end
 
 function tags.each(entry, rest)
   local word, values = rest:match "^(%w+)%s*=%s*(.*)$"
-  entry.word, entry.values = word, values
+  entry.word, entry.values = word, entry.values and entry.values .. " " .. values or values
 end
 
 function tags.class(entry, rest)
@@ -178,7 +178,7 @@ local function assigned(context, entry, name, expression)
   end
 end
 
-local function missing(context, entry, name)
+local function note_missing(context, entry, name)
   context.undocumented[#context.undocumented + 1] = { name = name, module = context.module, line = entry.line }
 end
 
@@ -188,7 +188,7 @@ local function declare_function(context, entry, variable, separator, field, writ
   if has_comment(entry) then
     finish(context, entry, name, separator == ":" and "method" or "function", written)
   elseif not context.by_name[name] and not field:find "^__" and not entry.plain then
-    missing(context, entry, name)
+    note_missing(context, entry, name)
   end
 end
 
@@ -241,7 +241,8 @@ function M.module(name, text, known)
     -- Not where a table of that name is made here.
     return known and not text:find("\nlocal " .. variable .. " = [{s]") and known[variable] or nil
   end
-  local context = { known = find_known, module = name, entries = {}, by_name = {}, classes = {}, requires = {}, undocumented = {} }
+  local context = { known = find_known, module = name, entries = {}, by_name = {}, classes = {}, requires = {},
+    undocumented = {} }
   context.exported = text:match "\nreturn ([%a_][%w_]*)%s*$" or text:match "\nreturn setmetatable%(([%a_][%w_]*),"
   local functions = text:match "\nreturn function%("
   -- Parameters on lines of their own are joined, and the number of lines stays.

@@ -23,13 +23,13 @@ local function sort_out(entries)
   end
   for _, entry in ipairs(entries) do
     local of = by_class[entry.name:match "^(.*):[^:]*$" or ""]
-    if entry.internal or not entry.page then -- nobody's
-    elseif entry.kind == "module" then
-      pages[entry.page].module = entry
-    elseif of then
+    local page = not entry.internal and pages[entry.page]
+    if page and entry.kind == "module" then
+      page.module = entry
+    elseif page and of then
       of.members[#of.members + 1] = entry
-    elseif entry.kind ~= "class" then
-      table.insert(pages[entry.page].functions, entry)
+    elseif page and entry.kind ~= "class" then
+      table.insert(page.functions, entry)
     end
   end
   local function by_name(left, right) return left.name < right.name end
@@ -169,7 +169,14 @@ local function comment(lines, text)
 end
 
 local function join(kind, name, text)
-  return (kind .. (name and " " .. name or "") .. (text and text ~= "" and " " .. text:gsub("\n", " ") or "")):gsub("%s+$", "")
+  local words = { kind }
+  if name then words[2] = name end
+  if text and text ~= "" then words[#words + 1] = text:gsub("\n", " ") end
+  return table.concat(words, " "):gsub("%s+$", "")
+end
+
+local function optional(named)
+  return named.name .. (named.optional and "?" or "")
 end
 
 local function stub(lines, entry, owner, separator)
@@ -186,8 +193,7 @@ local function stub(lines, entry, owner, separator)
     written[#written + 1] = parameter:gsub(":.*", ""):gsub("[%s?]", "")
   end
   for _, parameter in ipairs(entry.parameters or {}) do
-    lines[#lines + 1] = "---@param " .. join(parameter.name .. (parameter.optional and "?" or "") .. " " .. parameter.type, nil,
-      parameter.text)
+    lines[#lines + 1] = "---@param " .. join(optional(parameter), parameter.type, parameter.text)
   end
   for _, result in ipairs(entry.returns or {}) do
     lines[#lines + 1] = "---@return " .. join(result.type, result.name, result.text)
@@ -203,7 +209,7 @@ local function types_text(page)
     comment(lines, class.text)
     lines[#lines + 1] = "---@class " .. class.name .. (class.parents and class.parents ~= "" and ": " .. class.parents or "")
     for _, field in ipairs(class.fields) do
-      lines[#lines + 1] = "---@field " .. join(field.name .. (field.optional and "?" or "") .. " " .. field.type, nil, field.text)
+      lines[#lines + 1] = "---@field " .. join(optional(field), field.type, field.text)
     end
     local owner = class.name:match "([%w_]+)$"
     lines[#lines + 1] = ("local %s = {}"):format(owner)

@@ -1,4 +1,4 @@
--- The reference (docs/reference/, lua/types/) is what scripts/reference makes of the comments, and every public name has one.
+-- The reference (docs/reference/, lua/types/) is what scripts/reference makes of the comments; every public name has one.
 
 local annotations, reference = dofile "scripts/annotations.lua", dofile "scripts/reference.lua"
 

@@ -1,8 +1,8 @@
 -- moonring.stdio: standard input, output and error.
 --
 -- In the executable print, io.write and the methods of io.stdout and io.stderr all write here (moonring.lua_io), so what
--- they write stays in the order in which it was written. Text is gathered: for a terminal until the end of a line, otherwise until it is
--- much or the loop's turn is over; standard error is never held back, and what standard output holds goes before it.
+-- they write stays in the order in which it was written. Text is gathered: for a terminal until the end of a line,
+-- otherwise until it is much or the loop's turn is over; standard error is never held back, and what standard output holds goes before it.
 -- A pipe that is full or a terminal that is stopped doesn't hold the loop: the text queues, and a task that goes on
 -- writing waits until some of it has gone out.
 
@@ -331,7 +331,7 @@ function M.catch(sink)
   end
 end
 
--- What print and io are made of (moonring.lua_io) ---------------------------------------------------------------------------
+-- What print and io are made of (moonring.lua_io) --------------------------------------------------------------------------
 
 -- What io's functions return when writing has failed; their third result is the errno, which is told by its name here.
 local function result_of(ok, message, code)

@@ -16,6 +16,7 @@ function Directory:next() end
 ---@class moonring.File
 ---@field path string what it was opened by
 ---@field descriptor integer|false false once it has been closed
+---@field position integer where reads and writes without an offset go on; ahead of what reading helpers have given
 ---@field has_offsets boolean false for pipes, terminals and the like
 local File = {}
 
@@ -25,6 +26,12 @@ function File:chunks() end
 --- Closes the file; never waits. What is under way goes on. Whether everything written has reached the disk is told by
 --- sync alone. Closing again does nothing.
 function File:close() end
+
+--- Iterates over the lines from the position on, without their ends (LF, or CR LF): `for line in file:lines() do`. A
+--- failure of the system is raised.
+---@param max? integer bytes of a line at the most, default 1 MiB
+---@return fun(): string?
+function File:lines(max) end
 
 --- Reads what one call of the kernel gives. Without arguments: the next bytes, in a buffer that is lent until the next
 --- read or the close of the file. With a number: up to so many, in a buffer that is the caller's. With a buffer: into
@@ -146,10 +153,6 @@ local DirectoryEntry = {}
 ---@field direct_alignment integer bytes, for direct files; 0: impossible, or not known
 local FileStatus = {}
 
----@class moonring.LinesOptions
----@field max? integer bytes of a line at the most, default 1 MiB
-local LinesOptions = {}
-
 ---@class moonring.MakeDirectoryOptions
 ---@field parents? boolean make what is missing above, and be content when it is there already
 ---@field permissions? integer cut by the umask; default tonumber("777", 8)
@@ -244,8 +247,8 @@ function module.copy(from, to, options) end
 function module.exists(path) end
 
 --- Iterates over the lines of a file, without their ends (LF, or CR LF): `for line in fs.lines(path) do`. A path is
---- opened, and closed at the end of the iteration, or with the scope when that is left before; a file is read from its
---- position on. A failure of the system is raised, since the iteration can't return it.
+--- opened, and closed at the end of the iteration, or with the scope when that is left before; of an open file it is
+--- file:lines. A failure of the system is raised, since the iteration can't return it.
 ---@param source string|moonring.File
 ---@param max? integer bytes of a line at the most, default 1 MiB
 ---@return fun(): string?

@@ -150,24 +150,28 @@ end
 --- Reads a NAME at the position, which moves behind it. u and i are whole numbers with as many bits, f floating-point ones;
 --- the 64-bit ones are cdata; a u53 takes eight bytes and is a Lua number, and raises when it would not be exact.
 ---@name Buffer:read_NAME()
----@each NAME = u8 i8 u16 i16 u24 u32 i32 u64 i64 f32 f64 u8_le i8_le u16_le i16_le u24_le u32_le i32_le u64_le i64_le f32_le f64_le u53 u53_le
+---@each NAME = u8 i8 u16 i16 u24 u32 i32 u64 i64 f32 f64
+---@each NAME = u8_le i8_le u16_le i16_le u24_le u32_le i32_le u64_le i64_le f32_le f64_le u53 u53_le
 ---@return number
 
 --- Writes a NAME at the position, which moves behind it. A value that it can't hold raises "argument". Returns the buffer.
 ---@name Buffer:write_NAME(value)
----@each NAME = u8 i8 u16 i16 u24 u32 i32 u64 i64 f32 f64 u8_le i8_le u16_le i16_le u24_le u32_le i32_le u64_le i64_le f32_le f64_le u53 u53_le
+---@each NAME = u8 i8 u16 i16 u24 u32 i32 u64 i64 f32 f64
+---@each NAME = u8_le i8_le u16_le i16_le u24_le u32_le i32_le u64_le i64_le f32_le f64_le u53 u53_le
 ---@param value number
 ---@return moonring.Buffer
 
 --- The NAME at an offset from byte 0, before the limit. The position stays.
 ---@name Buffer:get_NAME(offset)
----@each NAME = u8 i8 u16 i16 u24 u32 i32 u64 i64 f32 f64 u8_le i8_le u16_le i16_le u24_le u32_le i32_le u64_le i64_le f32_le f64_le u53 u53_le
+---@each NAME = u8 i8 u16 i16 u24 u32 i32 u64 i64 f32 f64
+---@each NAME = u8_le i8_le u16_le i16_le u24_le u32_le i32_le u64_le i64_le f32_le f64_le u53 u53_le
 ---@param offset integer bytes
 ---@return number
 
 --- Sets the NAME at an offset from byte 0, before the limit. The position stays. Returns the buffer.
 ---@name Buffer:set_NAME(offset, value)
----@each NAME = u8 i8 u16 i16 u24 u32 i32 u64 i64 f32 f64 u8_le i8_le u16_le i16_le u24_le u32_le i32_le u64_le i64_le f32_le f64_le u53 u53_le
+---@each NAME = u8 i8 u16 i16 u24 u32 i32 u64 i64 f32 f64
+---@each NAME = u8_le i8_le u16_le i16_le u24_le u32_le i32_le u64_le i64_le f32_le f64_le u53 u53_le
 ---@param offset integer bytes
 ---@param value number
 ---@return moonring.Buffer

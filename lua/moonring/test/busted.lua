@@ -120,7 +120,6 @@ end
 local function let_children_end(scope)
   local moonring, clock = require "moonring", require("moonring.native").C.mr_clock_now
   local until_time = clock() + require("moonring.test.leaks").GRACE
-  local task = require "moonring.task"
   while scope:count_children() > 0 and clock() < until_time do
     moonring.sleep(0.002)
   end
@@ -128,7 +127,7 @@ local function let_children_end(scope)
 end
 
 local function run_test(busted, safe, descriptor, run, element)
-  local moonring, leaks, task = require "moonring", require "moonring.test.leaks", require "moonring.task"
+  local moonring, leaks = require "moonring", require "moonring.test.leaks"
   local own = settings.begin()
   local name = title(busted, element)
   local before = settings.leaks ~= "ignore" and leaks.snapshot()
@@ -174,7 +173,7 @@ end
 
 -- before_each and the like: a deadline, but what they start lives on.
 local function run_block(busted, safe, descriptor, run, element)
-  local moonring, task = require "moonring", require "moonring.task"
+  local moonring = require "moonring"
   local results
   local ok, failure = pcall(moonring.scope, function(scope)
     local stop = limit(scope, ("%s of %s"):format(descriptor, title(busted, element)), settings.deadline)
