@@ -40,7 +40,9 @@ local steps = {
   function(connection) must(connection:write "half\n") end,
   function(connection) must(connection:write "leave\n") end,
   function(connection) must(connection:shutdown()) end,
-  function(connection, random) moonring.select { read = connection:read_op(), late = moonring.sleep_op(random:seconds(0.1)) } end,
+  function(connection, random)
+    moonring.select { read = connection:read_op(), late = moonring.sleep_op(random:seconds(0.1)) }
+  end,
 }
 
 local function talk(connection, random, scope, further)

@@ -147,11 +147,17 @@ local left = held.settle(before, SETTLES, worlds.made_at)
 local total = { completed = 0, cut = 0, refused = 0 }
 for _, name in ipairs(names) do
   local count = counts[name]
-  print(("  %-20s completed %7d   cut off %7d   failed by the world %7d"):format(name, count.completed, count.cut, count.refused))
+  print(("  %-20s completed %7d   cut off %7d   failed by the world %7d"):format(name, count.completed, count.cut,
+    count.refused))
   for what, number in pairs(count) do
     total[what] = total[what] + number
   end
-  if count.completed + count.refused == 0 and total.completed > 100 * #names then note_fault(name, "it was never completed") end
+end
+for _, name in ipairs(names) do
+  local count = counts[name]
+  if count.completed + count.refused == 0 and total.completed > 100 * #names then
+    note_fault(name, "it was never completed")
+  end
 end
 print(("soak: %d completed, %d cut off, %d failed by the world; %d failures came second"):format(total.completed, total.cut,
   total.refused, further))

@@ -78,7 +78,8 @@ function M.more_than(before, made_at)
   for _, names in ipairs { NAMES, MEMORY_NAMES } do
     for _, name in ipairs(names) do
       if now[name] > before[name] then
-        lines[#lines + 1] = ("%s: %.0f more (%.0f, before %.0f)"):format(name, now[name] - before[name], now[name], before[name])
+        lines[#lines + 1] = ("%s: %.0f more (%.0f, before %.0f)"):format(name, now[name] - before[name], now[name],
+          before[name])
       end
     end
   end
