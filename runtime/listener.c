@@ -148,7 +148,7 @@ void mr_listener_close(mr_loop *loop, int slot) {
   mr_listener *listener = mr_listener_at(loop, slot);
   if (listener->fd < 0)
     return;
-  /* Connections that were accepted in this turn and nobody has looked at yet go with it. */
+  /* Connections that were accepted in this turn and nobody has taken yet go with it: their events are not MR_EVENT_NONE. */
   for (int i = 0; i < loop->event_count; i++) {
     mr_event *event = &loop->events[i];
     if (event->kind == MR_EVENT_ACCEPTED && event->slot == slot) {

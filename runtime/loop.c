@@ -285,7 +285,7 @@ int mr_loop_turn(mr_loop *loop, double timeout) {
   }
 }
 
-const mr_event *mr_loop_events(const mr_loop *loop) {
+mr_event *mr_loop_events(mr_loop *loop) {
   return loop->events;
 }
 

@@ -111,10 +111,12 @@ MR_API int mr_loop_finish(mr_loop *loop, double timeout, int64_t *iovecs_held);
 /*
  * One turn: submits, waits, completes. Waits at most `timeout` seconds for the first event, 0: not at all, negative: as long as
  * it takes. Result: the number of events in mr_loop_events, 0 when the time ran out, or negative errno for a failure of
- * the ring itself; -EDEADLK when it would wait for ever: no timer is armed and the kernel owes nothing but signals. The events are valid until the next turn.
+ * the ring itself; -EDEADLK when it would wait for ever: no timer is armed and the kernel owes nothing but signals. The events
+ * are valid until the next turn. Who takes the connection of an MR_EVENT_ACCEPTED makes it an MR_EVENT_NONE: the connections of
+ * all others are closed with the listener.
  */
 MR_API int mr_loop_turn(mr_loop *loop, double timeout);
-MR_API const mr_event *mr_loop_events(const mr_loop *loop);
+MR_API mr_event *mr_loop_events(mr_loop *loop);
 
 /* Monotonic time in seconds: as of the last turn, and now. */
 MR_API double mr_loop_now(const mr_loop *loop);

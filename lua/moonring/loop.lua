@@ -74,9 +74,10 @@ local function dispatch(events, count)
       wake_in(writers, slot)
     elseif kind == C.MR_EVENT_ACCEPTED then
       local listener = listeners[slot]
-      -- What has been handed over doesn't go with the listener when that is closed in the same turn.
-      event.kind = C.MR_EVENT_NONE
-      if listener then listener:accepted(event.result) end
+      if listener then
+        event.kind = C.MR_EVENT_NONE -- it has an owner now, and a close of the listener in this turn leaves it alone
+        listener:accepted(event.result)
+      end
     elseif kind == C.MR_EVENT_TIMER then
       local sleeper = sleepers[slot]
       if sleeper then

@@ -339,7 +339,8 @@ describe("a file", function()
           assert.is_true(file:skip(turn % 50))
           at = at + turn % 50
         elseif turn % 21 == 6 then
-          assert.is_true(file:write(text:sub(at + 1, at + 5))) -- where the helpers have come to
+          -- Where the helpers have come to, and not behind what they hold.
+          assert.is_true(file:write(text:sub(at + 1, at + 5)))
           at = at + 5
         end
       end

@@ -199,6 +199,18 @@ describe("a connection", function()
     end)
   end)
 
+  it("lives on when its listener is closed in the turn in which it was accepted", function()
+    moonring.scope(function(scope)
+      local listener = scope:own(assert(net.listen {}))
+      local client = scope:own(assert(net.connect { port = listener.port }))
+      local server = scope:own(assert(listener:accept()))
+      listener:close()
+      moonring.sleep(0.01) -- a slot that was given up would be another one's by then
+      client:write "still here"
+      assert.equal("still here", read_exactly(server, 10))
+    end)
+  end)
+
   it("loses no byte to a cancelled read", function()
     with_pair(function(_, client, server)
       for i = 1, 20 do

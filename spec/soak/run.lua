@@ -152,6 +152,9 @@ for _, name in ipairs(names) do
   for what, number in pairs(count) do
     total[what] = total[what] + number
   end
+end
+for _, name in ipairs(names) do
+  local count = counts[name]
   if count.completed + count.refused == 0 and total.completed > 100 * #names then
     note_fault(name, "it was never completed")
   end
