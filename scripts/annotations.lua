@@ -11,8 +11,8 @@
 -- with the other's words.
 --
 -- "---@name Class:method(parameters)" says what a comment is about where no such line follows it. A comment with
--- "---@each T = u8 i8 ..." (or several of them) stands for as many names, which have these in the place of the word T; `each`
--- of theirs is the name as it was written.
+-- "---@each T = u8 i8 ..." (or several of them) stands for as many names, which have these in the place of the word T;
+-- `each` of theirs is the name as it was written.
 
 local M = {
   -- The modules that scripts use. What other modules say of classes belongs to the nearest of these; their functions are
