@@ -5,6 +5,7 @@ local process = require "spec.support.process"
 
 describe("helper threads", function()
   it("do the calls of several threads' loops, abandoned ones and those in flight at a loop's end, without a race", function()
+    if process.command():find "sanitize" then return pending "the plain build's run makes and runs the same program" end
     local _, output = process.run "mktemp -d"
     local directory = output:match "%S+"
     local program = directory .. "/helper_threads"
