@@ -22,4 +22,8 @@ function module.decode(text) end
 ---@return string
 function module.encode(value) end
 
+--- What stands for null, which a Lua table can't hold. Loads lua-cjson when it is first asked for.
+---@type userdata
+module.null = nil
+
 return module

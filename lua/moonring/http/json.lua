@@ -10,6 +10,10 @@ local M = {}
 --- How deep a text that is read may be nested.
 M.DEPTH_MAX = 128
 
+--- What stands for null, which a Lua table can't hold. Loads lua-cjson when it is first asked for.
+---@type userdata
+M.null = nil
+
 local cjson
 
 local function load_cjson()
@@ -45,7 +49,6 @@ function M.encode(value)
 end
 
 return setmetatable(M, {
-  --- null is there as soon as it is asked for.
   __index = function(self, key)
     if key == "null" then
       load_cjson()
