@@ -2,10 +2,9 @@
 --
 -- In the executable print, io.write and the methods of io.stdout and io.stderr all write here (moonring.lua_io), so what
 -- they write stays in the order in which it was written. Text is gathered: for a terminal until the end of a line,
--- otherwise until it is much or the loop's turn is over; standard error is never held back, and what standard output holds
--- goes before it.
--- A pipe that is full or a terminal that is stopped doesn't hold the loop: the text queues, and a task that goes on
--- writing waits until some of it has gone out.
+-- otherwise until it is much or the loop's turn is over; standard error is never held back, and what standard output
+-- holds goes before it. A pipe that is full or a terminal that is stopped doesn't hold the loop: the text queues, and a
+-- task that goes on writing waits until some of it has gone out.
 
 local native = require "moonring.native"
 local errors = require "moonring.errors"

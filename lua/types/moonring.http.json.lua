@@ -22,8 +22,8 @@ function module.decode(text) end
 ---@return string
 function module.encode(value) end
 
---- Stands for null in what is read and what is written. It is there as soon as it is asked for.
----@type any
+--- What stands for null, which a Lua table can't hold. Loads lua-cjson when it is first asked for.
+---@type userdata
 module.null = nil
 
 return module

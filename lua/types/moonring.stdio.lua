@@ -42,10 +42,9 @@ function Output:write(data) end
 --- 
 --- In the executable print, io.write and the methods of io.stdout and io.stderr all write here (moonring.lua_io), so what
 --- they write stays in the order in which it was written. Text is gathered: for a terminal until the end of a line,
---- otherwise until it is much or the loop's turn is over; standard error is never held back, and what standard output holds
---- goes before it.
---- A pipe that is full or a terminal that is stopped doesn't hold the loop: the text queues, and a task that goes on
---- writing waits until some of it has gone out.
+--- otherwise until it is much or the loop's turn is over; standard error is never held back, and what standard output
+--- holds goes before it. A pipe that is full or a terminal that is stopped doesn't hold the loop: the text queues, and a
+--- task that goes on writing waits until some of it has gone out.
 local module = {}
 
 --- Gathered bytes at which they are written without waiting for the turn's end.

@@ -10,8 +10,8 @@ local M = {}
 --- How deep a text that is read may be nested.
 M.DEPTH_MAX = 128
 
---- Stands for null in what is read and what is written. It is there as soon as it is asked for.
----@type any
+--- What stands for null, which a Lua table can't hold. Loads lua-cjson when it is first asked for.
+---@type userdata
 M.null = nil
 
 local cjson

@@ -91,7 +91,9 @@ end
 local function describe(session, entry)
   local lines = { session:paint("1", entry.signature or entry.name) }
   if entry.parents and entry.parents ~= "" then lines[1] = lines[1] .. ": " .. entry.parents end
-  if entry.text ~= "" then lines[#lines + 1] = entry.text end
+  if entry.text ~= "" then -- examples are set in
+    lines[#lines + 1] = entry.text:gsub("```lua\n(.-)\n```", function(code) return "  " .. code:gsub("\n", "\n  ") end)
+  end
   for _, parameter in ipairs(entry.parameters or {}) do
     lines[#lines + 1] = ("  %s%s: %s  %s"):format(parameter.name, parameter.optional and "?" or "", parameter.type,
       parameter.text)

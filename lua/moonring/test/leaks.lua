@@ -2,8 +2,8 @@
 --
 -- A snapshot is taken before a test and compared after it. What is on its way out (a connection that sends its rest,
 -- a task that runs to its end) gets GRACE to be gone; the collector runs first, so what nobody reaches any more is no
--- leak. Places are noted from the moment that watch() is called: each connection, listener and timer with the line
--- that asked for it.
+-- leak. Places are noted from the moment that watch() is called: each connection, listener, datagram socket, file, child
+-- process and timer with the line that asked for it.
 
 local native = require "moonring.native"
 local moonring = require "moonring"
@@ -22,9 +22,9 @@ local M = {
 -- Places ---------------------------------------------------------------------------------------------------------------
 
 local own_prefix = debug.getinfo(1, "S").source:gsub("test/leaks%.lua$", "")
--- By object, and by number for timers: the line that asked for it.
+-- By object, and for timers by what they wake: the line that asked for it.
 local objects = setmetatable({}, { __mode = "k" })
-local timers = {}
+local timers = setmetatable({}, { __mode = "k" })
 
 -- The innermost line outside of moonring's own modules.
 local function place()
@@ -40,25 +40,29 @@ end
 
 local watching = false
 
+-- Has what the function of a module makes noted.
+local function note_made(module, name)
+  local make = module[name]
+  module[name] = function(...)
+    local made, message, code = make(...)
+    if made then objects[made] = place() end
+    return made, message, code
+  end
+end
+
 --- Notes the places of what is made from now on.
 function M.watch()
   if watching then return end
   watching = true
-  local new, listen, start = connection.new, net.listen, clock.start
-  function connection.new(...)
-    local made = new(...)
-    objects[made] = place()
-    return made
-  end
-  function net.listen(...)
-    local listener, message, code = listen(...)
-    if listener then objects[listener] = place() end
-    return listener, message, code
-  end
-  function clock.start(...)
-    local timer = start(...)
-    timers[timer] = place()
-    return timer
+  note_made(connection, "new")
+  note_made(net, "listen")
+  note_made(net, "datagram")
+  note_made(require "moonring.process", "spawn")
+  note_made(require "moonring.fs.file", "new")
+  local start = clock.start
+  function clock.start(seconds, object)
+    timers[object] = place()
+    return start(seconds, object)
   end
 end
 
@@ -97,6 +101,7 @@ local function numbers()
     timers = tonumber(statistics.timers),
     connections = tonumber(statistics.connections),
     listeners = tonumber(statistics.listeners),
+    processes = tonumber(statistics.processes),
     bytes = tonumber(statistics.memory.iovec_bytes) - tonumber(statistics.receive_ring_bytes),
     descriptors = C.mr_descriptors(numbers_of_descriptors, DESCRIPTORS_MAX),
   }
@@ -111,7 +116,7 @@ end
 local function open_objects()
   local found = setmetatable({}, { __mode = "k" })
   for object in pairs(objects) do
-    if object.slot then found[object] = true end
+    if rawget(object, "slot") or type(rawget(object, "descriptor")) == "number" then found[object] = true end
   end
   return found
 end
@@ -150,17 +155,21 @@ local function describe_tasks(lines, before)
 end
 
 local function describe_objects(lines, before, now)
-  local known = 0
+  local counts = {} -- by kind
   for object in pairs(open_objects()) do
     if not before.objects[object] then
       lines[#lines + 1] = ("%s, made at %s"):format(tostring(object), objects[object])
-      known = known + 1
+      local kind = getmetatable(object).__name
+      counts[kind] = (counts[kind] or 0) + 1
     end
   end
   local all = now.connections - before.numbers.connections + now.listeners - before.numbers.listeners
+  local known = (counts["moonring.Connection"] or 0) + (counts["moonring.Listener"] or 0)
   if all > known then
     lines[#lines + 1] = ("%d connection(s) that nobody holds: closing, or not accepted"):format(all - known)
   end
+  local children = now.processes - before.numbers.processes - (counts["moonring.Process"] or 0)
+  if children > 0 then lines[#lines + 1] = ("%d child process(es) that nobody holds"):format(children) end
 end
 
 local function describe(before)
@@ -168,8 +177,8 @@ local function describe(before)
   describe_tasks(lines, before)
   describe_objects(lines, before, now)
   if now.timers > before.numbers.timers then
-    for timer in pairs(loop.sleepers) do
-      if not before.timers[timer] then lines[#lines + 1] = "a timer, started at " .. (timers[timer] or "?") end
+    for timer, object in pairs(loop.sleepers) do
+      if not before.timers[timer] then lines[#lines + 1] = "a timer, started at " .. (timers[object] or "?") end
     end
   end
   if now.descriptors > before.numbers.descriptors then
