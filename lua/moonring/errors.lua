@@ -42,6 +42,20 @@ function errors.is(value, code)
   return type(value) == "table" and getmetatable(value) == Error and (code == nil or value.code == code)
 end
 
+--- Raises "argument" for an option that is not known, or of another type. Internal.
+---@param what string the public function they were given to
+---@param options table
+---@param known table<string, string|true> their types by name; true: whoever uses it checks it
+function errors.check_options(what, options, known)
+  for name, value in pairs(options) do
+    local kind = known[name]
+    if not kind then errors.raise("argument", "%s: there is no option %s", what, tostring(name)) end
+    if kind ~= true and type(value) ~= kind then
+      errors.raise("argument", "%s: %s is a %s, not a %s", what, name, kind, type(value))
+    end
+  end
+end
+
 --- What a function returns when the world has failed it.
 ---@param number integer errno, positive or negative
 ---@param doing? string what was tried, on what: put before the system's words

@@ -30,13 +30,7 @@ local COMMON = { protocols = "table", compress = true, max_message_bytes = "numb
 local OF_UPGRADE = setmetatable({ origins = true }, { __index = COMMON })
 
 local function check_options(what, options, known)
-  for name, value in pairs(options) do
-    local kind = known[name]
-    if not kind then errors.raise("argument", "%s: there is no option %s", what, tostring(name)) end
-    if kind ~= true and type(value) ~= kind then
-      errors.raise("argument", "%s: %s is a %s, not a %s", what, name, kind, type(value))
-    end
-  end
+  errors.check_options(what, options, known)
   if options.protocols then handshake.check_protocols(options.protocols) end
   return options.compress and deflate.options(options.compress)
 end

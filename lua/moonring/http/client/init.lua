@@ -57,16 +57,6 @@ local REQUEST_OPTIONS = { url = "string", method = "string", headers = "table", 
   content_length = "number", form = "table", json = true, expect_continue = "boolean", stream = "boolean",
   decompress = "boolean", redirects = "number", max_bytes = "number", user = "string", password = "string" }
 
-local function check_options(what, options, known)
-  for name, value in pairs(options) do
-    local kind = known[name]
-    if not kind then errors.raise("argument", "%s: there is no option %s", what, tostring(name)) end
-    if kind ~= true and type(value) ~= kind then
-      errors.raise("argument", "%s: %s is a %s, not a %s", what, name, kind, type(value))
-    end
-  end
-end
-
 local function parse_url(what, text)
   local url, message = urls.parse(text)
   if not url then errors.raise("argument", "%s: %s", what, message) end
@@ -78,7 +68,7 @@ end
 ---@return moonring.http.Session
 function M.session(options)
   options = options or {}
-  check_options("http.session", options, SESSION_OPTIONS)
+  errors.check_options("http.session", options, SESSION_OPTIONS)
   local self = setmetatable({}, Session)
   for name, default in pairs(SESSION_DEFAULTS) do
     self[name] = options[name] or default
@@ -159,7 +149,7 @@ end
 
 -- Everything about the request that stays the same over redirects.
 local function prepare(self, options)
-  check_options("http.request", options, REQUEST_OPTIONS)
+  errors.check_options("http.request", options, REQUEST_OPTIONS)
   local url
   if not options.url or not options.url:find "^%a[%w+.-]*:" then
     if not self.base then
