@@ -57,7 +57,7 @@ function M.options(what, options, known)
     errors.raise("argument", "%s: the options are a table, not a %s", what, type(options))
   end
   for name in pairs(options) do
-    if not known[name] then errors.raise("argument", "%s: there is no option '%s'", what, tostring(name)) end
+    if not known[name] then errors.refuse_option(what, name, known) end
   end
   return options
 end

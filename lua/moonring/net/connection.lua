@@ -44,7 +44,10 @@ Connection.__index = Connection
 --- The class, for the modules that add to it. Internal.
 M.Connection = Connection
 
-local function refuse_closed(what)
+local function refuse_closed(what, self)
+  if self ~= nil and getmetatable(self) ~= Connection then
+    errors.raise("argument", "connection:%s: called on a %s; a method is called with a colon", what, type(self))
+  end
   errors.raise("closed", "connection:%s: the connection has been closed", what)
 end
 
@@ -276,7 +279,7 @@ end
 ---@return string? code
 function Connection:write(data)
   local slot = self.slot
-  if not slot then refuse_closed("write") end
+  if not slot then refuse_closed("write", self) end
   local queued, length
   if type(data) == "string" then
     if #data > self.write_high then return write_long(self, data) end
@@ -303,7 +306,7 @@ end
 ---@return string? code
 function Connection:queue(data)
   local slot = self.slot
-  if not slot then refuse_closed("queue") end
+  if not slot then refuse_closed("queue", self) end
   local queued
   if type(data) == "string" then
     queued = queue_bytes(self, slot, data, #data)

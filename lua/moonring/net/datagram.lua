@@ -146,6 +146,14 @@ local function options_of(what, options)
   return out
 end
 
+-- All that net.datagram takes, as keys.
+local known = {
+  host = true, port = true, path = true, connect = true, family = true, max_bytes = true, queue = true,
+  receive_buffer = true, send_buffer = true,
+}
+for name in pairs(flags) do known[name] = true end
+for _, setting in ipairs(settings) do known[setting[1]] = true end
+
 local families = { [4] = AF_INET, [6] = AF_INET6, unix = AF_UNIX }
 
 local function family_of(what, options, bound, peer)
@@ -170,6 +178,9 @@ function M.open(options)
   local what = "net.datagram"
   options = options or {}
   if type(options) ~= "table" then refuse(what, "the options are a table, not a %s", type(options)) end
+  for name in pairs(options) do
+    if not known[name] then errors.refuse_option(what, name, known) end
+  end
   local peer = options.connect and address_of(what, options.connect)
   local bound
   if options.path then

@@ -60,8 +60,19 @@ local function numeric(what, given)
 end
 
 local function refuse_address(what, given)
-  errors.raise("argument", "%s: %s port %s is not a numeric address and a port from 0 to 65535", what,
-    tostring(given.host or "127.0.0.1"), tostring(given.port or 0))
+  local host, port = given.host or "127.0.0.1", given.port or 0
+  if not address.parse("127.0.0.1", port) then
+    errors.raise("argument", "%s: the port is %s, not a number from 0 to 65535", what, tostring(port))
+  end
+  errors.raise("argument", "%s: the host is %s, not a numeric address (names are net.connect's and moonring.dns')", what,
+    tostring(host))
+end
+
+--- Raises for options that are neither a listener's nor among `own`. Internal.
+---@param own table<string, any>
+function M.check_listen_options(what, given, own)
+  check_table(what, given)
+  options.check_names(what, given, listen_names, own)
 end
 
 local function listen_on(handle, where, given)
@@ -242,7 +253,7 @@ end
 
 -- What becomes of an error in one connection's handler: the others go on.
 local function report(failure, failed)
-  io.stderr:write(("moonring: a connection's handler has failed: %s\n%s\n"):format(tostring(failure),
+  io.stderr:write(("moonring: a connection's handler has failed: %s\n%s\n"):format(task.text_of(failure),
     task.traceback_of(failure, failed) or ""))
 end
 
