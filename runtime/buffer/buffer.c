@@ -2,7 +2,7 @@
  * buffer.c - making, sharing and releasing cursors. Reading and writing through them is Lua's part (lua/moonring/buffer), where it
  * compiles to a bounds check and a load.
  */
-#include "moonring.h"
+#include "buffer/buffer.h"
 
 #include <errno.h>
 #include <fcntl.h>

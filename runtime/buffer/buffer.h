@@ -11,6 +11,8 @@
 #ifndef MR_BUFFER_H
 #define MR_BUFFER_H
 
+#include "../memory/iovec.h"
+
 typedef struct mr_mapping mr_mapping;
 
 typedef struct mr_buffer {

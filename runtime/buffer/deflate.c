@@ -1,7 +1,7 @@
 /*
  * deflate.c - zlib's streams in steps that the caller bounds: nothing here decides how much output there may be.
  */
-#include "moonring.h"
+#include "buffer/deflate.h"
 
 #include <errno.h>
 #include <stdlib.h>

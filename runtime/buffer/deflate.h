@@ -4,6 +4,8 @@
 #ifndef MR_DEFLATE_H
 #define MR_DEFLATE_H
 
+#include "../api.h"
+
 typedef struct mr_deflate mr_deflate;
 
 enum { MR_DEFLATE_ZLIB = 0, MR_DEFLATE_GZIP = 1, MR_DEFLATE_RAW = 2 };

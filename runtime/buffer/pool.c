@@ -4,7 +4,7 @@
  * Idle records lie in buckets by size: one for the pool's own size, the others for powers of two. A pool lives until it has been
  * destroyed and its last lease has been released.
  */
-#include "moonring.h"
+#include "buffer/pool.h"
 
 #include <errno.h>
 #include <pthread.h>

@@ -13,6 +13,8 @@
 #ifndef MR_POOL_H
 #define MR_POOL_H
 
+#include "buffer.h"
+
 typedef struct mr_pool mr_pool;
 typedef struct mr_holder mr_holder;
 typedef struct mr_lease mr_lease; /* never defined: a mr_lease * is not to be followed */

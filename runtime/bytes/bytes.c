@@ -3,7 +3,7 @@
  *
  * Searching is left to the C library, whose memchr and memmem choose the processor's best form at run time; CRC-32 to zlib.
  */
-#include "moonring.h"
+#include "bytes/bytes.h"
 
 #include <string.h>
 #include <zlib.h>

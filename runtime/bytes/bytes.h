@@ -7,6 +7,8 @@
 #ifndef MR_BYTES_H
 #define MR_BYTES_H
 
+#include "../api.h"
+
 /* memmove(3). */
 MR_API void mr_bytes_move(uint8_t *to, const uint8_t *from, uint32_t length);
 

@@ -8,7 +8,7 @@
  * few enough of them, leading zeros included; CR LF at the end of every line and behind every chunk's data. White space between
  * the size and a semicolon, which the RFC calls bad, is refused too.
  */
-#include "moonring.h"
+#include "bytes/scan.h"
 
 enum { PHASE_SIZE = 0, PHASE_EXTENSION, PHASE_LINE_FEED, PHASE_DATA_RETURN, PHASE_DATA_FEED, PHASE_LAST };
 

@@ -13,7 +13,7 @@
  * What it accepts is the strict reading of RFC 9112: names are tokens directly followed by the colon (5.1), there are
  * no folded lines (5.2), lines end in CR LF (2.2), and values hold no control character but HTAB (RFC 9110 5.5).
  */
-#include "moonring.h"
+#include "bytes/scan.h"
 
 #include <string.h>
 

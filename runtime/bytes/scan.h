@@ -7,6 +7,8 @@
 #ifndef MR_SCAN_H
 #define MR_SCAN_H
 
+#include "../api.h"
+
 /* Field names that codecs ask for by number; index into mr_head.first, and bit in .seen and .repeated. */
 typedef enum mr_field_id {
   MR_FIELD_OTHER = 0,

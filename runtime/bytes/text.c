@@ -4,7 +4,7 @@
  * UTF-8 is validated by its grammar: the first byte decides how many follow and what the second may be (Unicode table 3-7), and
  * every later one is 80..BF. The vector form looks at 16 bytes at a time.
  */
-#include "moonring.h"
+#include "bytes/bytes.h"
 
 #include <errno.h>
 #include <string.h>

@@ -9,7 +9,7 @@
  * Calls that find the submission queue full wait in a list, and later ones behind them, so that a close never overtakes what was
  * asked of the same descriptor before.
  */
-#include "loop/loop_internal.h"
+#include "call/call_internal.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -24,7 +24,7 @@ static uint64_t user_data_of(const mr_call *call) {
 }
 
 static int add_block(mr_loop *loop) {
-  mr_calls *calls = &loop->calls;
+  mr_calls *calls = loop->calls;
   int32_t block = calls->slots / SLOTS_PER_BLOCK;
   if (block == BLOCKS_MAX)
     return -ENOMEM;
@@ -42,10 +42,10 @@ static int add_block(mr_loop *loop) {
 }
 
 mr_call *mr_call_take(mr_loop *loop) {
-  if (!loop->calls.free && add_block(loop))
+  if (!loop->calls->free && add_block(loop))
     return NULL;
-  mr_call *call = loop->calls.free;
-  loop->calls.free = call->next;
+  mr_call *call = loop->calls->free;
+  loop->calls->free = call->next;
   *call = (mr_call){.slot = call->slot,
                     .generation = call->generation + 1,
                     .state = CALL_RUNNING,
@@ -75,10 +75,10 @@ static void retire(mr_loop *loop, mr_call *call) {
   free(call->data);
   call->data = NULL;
   call->state = CALL_FREE;
-  call->next = loop->calls.retired;
-  loop->calls.retired = call;
+  call->next = loop->calls->retired;
+  loop->calls->retired = call;
   loop->statistics.calls--;
-  loop->calls.let_go -= call->let_go;
+  loop->calls->let_go -= call->let_go;
   int own[] = {call->descriptor, call->other_descriptor};
   for (int i = 0; i < 2; i++)
     if (own[i] >= 0)
@@ -90,7 +90,7 @@ void mr_call_drop(mr_loop *loop, mr_call *call) {
 }
 
 void mr_calls_recycle(mr_loop *loop) {
-  mr_calls *calls = &loop->calls;
+  mr_calls *calls = loop->calls;
   while (calls->retired) {
     mr_call *call = calls->retired;
     calls->retired = call->next;
@@ -136,7 +136,7 @@ int mr_call_reserve_data(mr_call *call, uint32_t bytes) {
 }
 
 static void wait_for_room(mr_loop *loop, mr_call *call) {
-  mr_calls *calls = &loop->calls;
+  mr_calls *calls = loop->calls;
   call->next = NULL;
   if (calls->waiting_first)
     calls->waiting_last->next = call;
@@ -156,7 +156,7 @@ static int hand_over(mr_loop *loop, mr_call *call) {
 }
 
 int mr_call_submit(mr_loop *loop, mr_call *call) {
-  if (loop->calls.waiting_first || !hand_over(loop, call)) {
+  if (loop->calls->waiting_first || !hand_over(loop, call)) {
     if (call->state == CALL_RUNNING)
       call->state = CALL_WAITING;
     wait_for_room(loop, call);
@@ -173,7 +173,7 @@ int mr_call_help(mr_loop *loop, mr_call *call, mr_call_work *work) {
     mr_call_drop(loop, call);
     return error;
   }
-  loop->calls.helped++;
+  loop->calls->helped++;
   loop->statistics.operations++;
   return call->slot;
 }
@@ -181,12 +181,12 @@ int mr_call_help(mr_loop *loop, mr_call *call, mr_call_work *work) {
 /* Asks the kernel to cancel it, now or before the next submission. */
 static void cancel(mr_loop *loop, mr_call *call) {
   int refused = mr_uring_cancel_quietly(loop->ring, user_data_of(call), 0) != 0;
-  loop->calls.cancels_wanted += refused - call->cancel_wanted;
+  loop->calls->cancels_wanted += refused - call->cancel_wanted;
   call->cancel_wanted = (uint8_t)refused;
 }
 
 static void cancels_prepare(mr_loop *loop) {
-  for (int32_t slot = 0; slot < loop->calls.slots && loop->calls.cancels_wanted; slot++) {
+  for (int32_t slot = 0; slot < loop->calls->slots && loop->calls->cancels_wanted; slot++) {
     mr_call *call = mr_call_at(loop, slot);
     if (call->cancel_wanted)
       cancel(loop, call);
@@ -194,7 +194,7 @@ static void cancels_prepare(mr_loop *loop) {
 }
 
 void mr_calls_prepare(mr_loop *loop) {
-  mr_calls *calls = &loop->calls;
+  mr_calls *calls = loop->calls;
   while (calls->waiting_first) {
     mr_call *call = calls->waiting_first, *next = call->next;
     calls->waiting_first = next; /* before a retiring call may add the close of its descriptor */
@@ -255,7 +255,7 @@ static int open_go_on(mr_loop *loop, mr_call *call, int32_t *result) {
 static void end(mr_loop *loop, mr_call *call, int32_t result) {
   if (call->cancel_wanted) {
     call->cancel_wanted = 0;
-    loop->calls.cancels_wanted--;
+    loop->calls->cancels_wanted--;
   }
   memory_release(call);
   if (call->state != CALL_ABANDONED) {
@@ -276,7 +276,7 @@ void mr_call_complete(mr_loop *loop, mr_call *call, int32_t result) {
 }
 
 void mr_calls_collect(mr_loop *loop) {
-  mr_calls *calls = &loop->calls;
+  mr_calls *calls = loop->calls;
   if (!calls->helped)
     return;
   mr_call *call;
@@ -326,7 +326,7 @@ static void abandon(mr_loop *loop, mr_call *call) {
     if (!call->work) {
       cancel(loop, call);
     } else if (mr_helpers_remove(call)) {
-      loop->calls.helped--;
+      loop->calls->helped--;
       loop->statistics.operations--;
       retire(loop, call);
     }
@@ -342,14 +342,14 @@ void mr_call_let_go(mr_loop *loop, int slot) {
   if (call->state == CALL_RUNNING || call->state == CALL_WAITING) {
     call->state = CALL_ABANDONED;
     call->let_go = 1;
-    loop->calls.let_go++;
+    loop->calls->let_go++;
   } else {
     abandon(loop, call);
   }
 }
 
 void mr_descriptor_close(mr_loop *loop, int fd) {
-  if (!loop->calls.waiting_first && mr_uring_close_quietly(loop->ring, fd, 0) == 0)
+  if (!loop->calls->waiting_first && mr_uring_close_quietly(loop->ring, fd, 0) == 0)
     return;
   mr_call *call = mr_call_take(loop);
   if (!call) {
@@ -363,18 +363,26 @@ void mr_descriptor_close(mr_loop *loop, int fd) {
 }
 
 void mr_calls_abandon_all(mr_loop *loop) {
-  for (int32_t slot = 0; slot < loop->calls.slots; slot++)
+  for (int32_t slot = 0; slot < loop->calls->slots; slot++)
     mr_call_abandon(loop, slot);
 }
 
+int mr_calls_create(mr_loop *loop) {
+  loop->calls = calloc(1, sizeof *loop->calls);
+  return loop->calls ? 0 : -ENOMEM;
+}
+
 void mr_calls_destroy(mr_loop *loop) {
-  for (int32_t slot = 0; slot < loop->calls.slots; slot++) {
+  if (!loop->calls)
+    return;
+  for (int32_t slot = 0; slot < loop->calls->slots; slot++) {
     mr_call *call = mr_call_at(loop, slot);
     if (call->state == CALL_FREE)
       continue;
     memory_release(call); /* it has waited for room in the queue until the end */
     free(call->data);
   }
-  for (int32_t i = 0; i < loop->calls.slots / SLOTS_PER_BLOCK; i++)
-    free(loop->calls.blocks[i]);
+  for (int32_t i = 0; i < loop->calls->slots / SLOTS_PER_BLOCK; i++)
+    free(loop->calls->blocks[i]);
+  free(loop->calls);
 }

@@ -15,6 +15,9 @@
 #ifndef MR_CALL_H
 #define MR_CALL_H
 
+#include "../buffer/buffer.h"
+#include "../loop/loop.h"
+
 enum { MR_CALL_HERE = -100 }; /* AT_FDCWD */
 
 /* The result of a call that has ended: that of the system call, or negative errno; -EINPROGRESS before. The slot stays. */

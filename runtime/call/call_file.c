@@ -4,7 +4,7 @@
  * io_uring tries each of them without blocking when it is submitted, and so what is in memory already is done by the time the
  * submission returns; the rest is taken up by a thread of the kernel's or by the disk.
  */
-#include "loop/loop_internal.h"
+#include "call/call_internal.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -100,7 +100,7 @@ int mr_descriptor_has_offsets(int fd) {
 }
 
 int mr_descriptor_read_now(mr_loop *loop, int fd, int64_t offset, uint8_t *data, uint32_t length) {
-  mr_calls *calls = &loop->calls;
+  mr_calls *calls = loop->calls;
   if (calls->read_now_turn != loop->statistics.turns) {
     calls->read_now_turn = loop->statistics.turns;
     calls->read_now_left = MR_READ_NOW_BYTES;

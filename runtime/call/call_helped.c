@@ -4,7 +4,7 @@
  * The first part of each pair runs on a helper and touches nothing but the call. Descriptors are the call's own duplicates, since
  * the caller may close his, and its number may mean another file by the time a helper is free.
  */
-#include "loop/loop_internal.h"
+#include "call/call_internal.h"
 
 #include <dirent.h>
 #include <errno.h>

@@ -9,7 +9,7 @@
  * more knows that no helper speaks to it any longer. What may block for ever (a lock somebody holds, a FIFO without a peer) is
  * never given to a helper, because so many of them would stop all others.
  */
-#include "loop/loop_internal.h"
+#include "call/call_internal.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -39,7 +39,7 @@ void mr_helpers_unlock(void) {
 /* Puts the call among those done of its loop, and wakes that when it may not know of any. */
 static void give_back(mr_call *call) {
   mr_loop *home = call->home;
-  mr_calls *calls = &home->calls;
+  mr_calls *calls = home->calls;
   int was_empty = !calls->done_first;
   call->next = NULL;
   if (was_empty)
@@ -168,9 +168,9 @@ int mr_helpers_remove(mr_call *call) {
 
 mr_call *mr_helpers_take(mr_loop *home) {
   pthread_mutex_lock(&mutex);
-  mr_call *call = home->calls.done_first;
+  mr_call *call = home->calls->done_first;
   if (call)
-    home->calls.done_first = call->next;
+    home->calls->done_first = call->next;
   pthread_mutex_unlock(&mutex);
   return call;
 }

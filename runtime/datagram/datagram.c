@@ -5,16 +5,17 @@
  * write to its memory. An IPv6 socket that takes IPv4 too speaks of its IPv4 peers by mapped addresses; here they
  * are IPv4 addresses in both directions, so that what a datagram came from can be answered and printed.
  */
-#include "loop/loop_internal.h"
+#include "datagram/datagram_internal.h"
 
 #include <errno.h>
 #include <linux/sock_diag.h>
 #include <netinet/in.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 static mr_datagram *datagram_at(const mr_loop *loop, int32_t slot) {
-  return mr_slots_at(&loop->datagrams.sockets, slot);
+  return mr_slots_at(&loop->datagrams->sockets, slot);
 }
 
 static int option_set(int fd, int level, int name, int value) {
@@ -103,7 +104,7 @@ int mr_datagram_open(mr_loop *loop, int family, const mr_address *local, const m
   int fd = socket_open(family, local, remote, options);
   if (fd < 0)
     return fd;
-  mr_datagram *datagram = mr_slots_take(&loop->datagrams.sockets, sizeof *datagram);
+  mr_datagram *datagram = mr_slots_take(&loop->datagrams->sockets, sizeof *datagram);
   if (!datagram) {
     close(fd);
     return -ENOMEM;
@@ -129,11 +130,11 @@ int mr_datagram_open(mr_loop *loop, int family, const mr_address *local, const m
 
 void mr_datagram_settle(mr_loop *loop, mr_datagram *datagram) {
   if (datagram->fd < 0 && !datagram->owed)
-    mr_slots_retire(&loop->datagrams.sockets, &datagram->slot);
+    mr_slots_retire(&loop->datagrams->sockets, &datagram->slot);
 }
 
 void mr_datagrams_recycle(mr_loop *loop) {
-  mr_slots_recycle(&loop->datagrams.sockets);
+  mr_slots_recycle(&loop->datagrams->sockets);
 }
 
 void mr_datagram_close(mr_loop *loop, int slot) {
@@ -154,15 +155,23 @@ void mr_datagram_close(mr_loop *loop, int slot) {
 }
 
 void mr_datagrams_close(mr_loop *loop) {
-  for (int32_t slot = 0; slot < loop->datagrams.sockets.count; slot++)
+  for (int32_t slot = 0; slot < loop->datagrams->sockets.count; slot++)
     if (datagram_at(loop, slot)->slot.generation) /* one that has never been used has no descriptor */
       mr_datagram_close(loop, slot);
 }
 
+int mr_datagrams_create(mr_loop *loop) {
+  loop->datagrams = calloc(1, sizeof *loop->datagrams);
+  return loop->datagrams ? 0 : -ENOMEM;
+}
+
 void mr_datagrams_destroy(mr_loop *loop) {
+  if (!loop->datagrams)
+    return;
   mr_datagram_rings_close(loop);
-  mr_slots_destroy(&loop->datagrams.sockets);
-  mr_slots_destroy(&loop->datagrams.sends);
+  mr_slots_destroy(&loop->datagrams->sockets);
+  mr_slots_destroy(&loop->datagrams->sends);
+  free(loop->datagrams);
 }
 
 void mr_datagram_guard(mr_loop *loop, int slot, mr_guard *out) {

@@ -7,6 +7,10 @@
 #ifndef MR_DATAGRAM_H
 #define MR_DATAGRAM_H
 
+#include "../buffer/buffer.h"
+#include "../loop/loop.h"
+#include "../socket/address.h"
+
 /* What a socket is made of; zero in a field stands for its default. */
 typedef struct mr_datagram_options {
   uint32_t flags;     /* MR_DATAGRAM_... */

@@ -5,7 +5,11 @@
 #ifndef MR_DATAGRAM_INTERNAL_H
 #define MR_DATAGRAM_INTERNAL_H
 
+#include "datagram/datagram.h"
+#include "loop/loop_internal.h"
 #include "loop/slots.h"
+#include "socket/socket_internal.h"
+#include "stream/stream_internal.h"
 
 enum {
   DATAGRAM_MAX_BYTES = 65536,     /* no UDP datagram is longer */
@@ -67,7 +71,7 @@ typedef struct mr_datagram_ring {
   mr_datagram *parked;
 } mr_datagram_ring;
 
-typedef struct mr_datagrams {
+struct mr_datagrams {
   mr_slots sockets, sends;
   mr_datagram_ring rings[DATAGRAM_RINGS];
   int64_t idle_since; /* 0: there are sockets, or that is to be noted */
@@ -77,13 +81,14 @@ typedef struct mr_datagrams {
   uint32_t quick_count;
   int awaited; /* something is to happen once a quick send has ended, so the submission must not wait */
   uint32_t parked;
-} mr_datagrams;
+};
 
 /* datagram.c */
 /* The name of an address on a socket of a family, which may be an IPv4 address on an IPv6 socket; 0: it has none. */
 socklen_t mr_datagram_name(int family, const mr_address *address, mr_socket_name *out);
 int mr_datagram_address(const mr_socket_name *name, socklen_t length, mr_address *out); /* and back */
 void mr_datagram_settle(mr_loop *loop, mr_datagram *datagram); /* retires a closed socket that is owed nothing */
+int mr_datagrams_create(mr_loop *loop);                        /* what the loop keeps for them. Result: 0 or -ENOMEM */
 void mr_datagrams_recycle(mr_loop *loop);
 void mr_datagrams_close(mr_loop *loop);   /* all of them; completions may be owed */
 void mr_datagrams_destroy(mr_loop *loop); /* once none is */

@@ -10,7 +10,7 @@
  * the queue is full the receive is cancelled, and the kernel's queue fills up and drops, which is what UDP does with a reader that
  * lags. A failure (ICMP's, on a connected socket) ends the receive, too, which goes on when it has been told.
  */
-#include "loop/loop_internal.h"
+#include "datagram/datagram_internal.h"
 
 #include <errno.h>
 #include <stddef.h>
@@ -27,7 +27,7 @@ enum {
 };
 
 static mr_datagram *datagram_at(const mr_loop *loop, int32_t slot) {
-  return mr_slots_at(&loop->datagrams.sockets, slot);
+  return mr_slots_at(&loop->datagrams->sockets, slot);
 }
 
 static void lend(mr_datagram_ring *ring, uint32_t index) {
@@ -47,7 +47,7 @@ int mr_datagram_ring_open(mr_loop *loop, uint32_t max_bytes) {
   int number = 0;
   while ((uint32_t)DATAGRAM_SMALLEST << number < max_bytes)
     number++;
-  mr_datagram_ring *ring = &loop->datagrams.rings[number];
+  mr_datagram_ring *ring = &loop->datagrams->rings[number];
   if (ring->buffers)
     return number;
   uint32_t payload = (uint32_t)DATAGRAM_SMALLEST << number;
@@ -64,13 +64,13 @@ int mr_datagram_ring_open(mr_loop *loop, uint32_t max_bytes) {
   }
   for (uint32_t i = 0; i < ring->count; i++)
     entry_fill(loop, ring, i);
-  loop->datagrams.rings_open++;
+  loop->datagrams->rings_open++;
   return number;
 }
 
 void mr_datagram_rings_close(mr_loop *loop) {
   for (int number = 0; number < DATAGRAM_RINGS; number++) {
-    mr_datagram_ring *ring = &loop->datagrams.rings[number];
+    mr_datagram_ring *ring = &loop->datagrams->rings[number];
     if (!ring->buffers)
       continue;
     mr_uring_buffers_close(loop->ring, ring->buffers);
@@ -79,21 +79,21 @@ void mr_datagram_rings_close(mr_loop *loop) {
     free(ring->memory);
     *ring = (mr_datagram_ring){0};
   }
-  loop->datagrams.rings_open = 0;
-  loop->datagrams.idle_since = 0;
+  loop->datagrams->rings_open = 0;
+  loop->datagrams->idle_since = 0;
 }
 
 /* As mr_receive_rest does for streams. */
 int64_t mr_datagram_rings_rest(mr_loop *loop) {
-  if (!loop->datagrams.rings_open)
+  if (!loop->datagrams->rings_open)
     return -1;
-  if (loop->datagrams.sockets.used) {
-    loop->datagrams.idle_since = 0;
+  if (loop->datagrams->sockets.used) {
+    loop->datagrams->idle_since = 0;
     return -1;
   }
-  if (!loop->datagrams.idle_since)
-    loop->datagrams.idle_since = loop->now;
-  int64_t left = loop->datagrams.idle_since + RINGS_IDLE_NS - loop->now;
+  if (!loop->datagrams->idle_since)
+    loop->datagrams->idle_since = loop->now;
+  int64_t left = loop->datagrams->idle_since + RINGS_IDLE_NS - loop->now;
   if (left > 0)
     return left;
   mr_datagram_rings_close(loop);
@@ -103,7 +103,7 @@ int64_t mr_datagram_rings_rest(mr_loop *loop) {
 uint64_t mr_datagram_rings_bytes(const mr_loop *loop) {
   uint64_t bytes = 0;
   for (int number = 0; number < DATAGRAM_RINGS; number++) {
-    const mr_datagram_ring *ring = &loop->datagrams.rings[number];
+    const mr_datagram_ring *ring = &loop->datagrams->rings[number];
     bytes += (uint64_t)(ring->count - ring->missing) * ring->bytes;
   }
   return bytes;
@@ -114,12 +114,12 @@ uint64_t mr_datagram_rings_bytes(const mr_loop *loop) {
 static void park(mr_loop *loop, mr_datagram *datagram) {
   if (datagram->receive_parked)
     return;
-  mr_datagram_ring *ring = &loop->datagrams.rings[datagram->ring];
+  mr_datagram_ring *ring = &loop->datagrams->rings[datagram->ring];
   datagram->receive_parked = 1;
   datagram->owed++; /* the list's */
   datagram->next_parked = ring->parked;
   ring->parked = datagram;
-  loop->datagrams.parked++;
+  loop->datagrams->parked++;
 }
 
 /* Whether no more is to be received before the reader has taken some. */
@@ -171,7 +171,7 @@ static void ring_prepare(mr_loop *loop, mr_datagram_ring *ring) {
     mr_datagram *next = datagram->next_parked;
     datagram->receive_parked = 0;
     datagram->owed--;
-    loop->datagrams.parked--;
+    loop->datagrams->parked--;
     arm(loop, datagram);
     mr_datagram_settle(loop, datagram);
     datagram = next;
@@ -180,14 +180,14 @@ static void ring_prepare(mr_loop *loop, mr_datagram_ring *ring) {
 
 void mr_datagrams_prepare(mr_loop *loop) {
   for (int number = 0; number < DATAGRAM_RINGS; number++) {
-    mr_datagram_ring *ring = &loop->datagrams.rings[number];
+    mr_datagram_ring *ring = &loop->datagrams->rings[number];
     if (ring->changed || ring->missing || ring->parked)
       ring_prepare(loop, ring);
   }
 }
 
 int mr_datagrams_starving(const mr_loop *loop) {
-  return loop->datagrams.parked > 0;
+  return loop->datagrams->parked > 0;
 }
 
 /* What has come -----------------------------------------------------------------------------------------------------*/
@@ -212,7 +212,7 @@ static int buffer_take(mr_loop *loop, mr_datagram_ring *ring, uint32_t index, ui
 }
 
 static void deliver(mr_loop *loop, mr_datagram *datagram, uint32_t index) {
-  mr_datagram_ring *ring = &loop->datagrams.rings[datagram->ring];
+  mr_datagram_ring *ring = &loop->datagrams->rings[datagram->ring];
   mr_uring_message message;
   int error = mr_uring_message_parse(ring->memory[index].data, ring->bytes, datagram->message.msg_namelen, &message);
   mr_piece *piece = error || datagram->fd < 0 ? NULL : mr_piece_take(loop);

@@ -9,7 +9,7 @@
  *
  * All that is sent between two turns leaves with one system call.
  */
-#include "loop/loop_internal.h"
+#include "datagram/datagram_internal.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -24,7 +24,7 @@ enum {
 static const int64_t retry_delay_ns = 2000000;
 
 static mr_datagram *datagram_at(const mr_loop *loop, int32_t slot) {
-  return mr_slots_at(&loop->datagrams.sockets, slot);
+  return mr_slots_at(&loop->datagrams->sockets, slot);
 }
 
 static uint64_t send_user_data(const mr_datagram_send *send) {
@@ -38,7 +38,7 @@ static int submit(mr_loop *loop, mr_datagram_send *send) {
                                send->name_length, send_user_data(send));
   if (error)
     return error;
-  mr_datagrams *datagrams = &loop->datagrams;
+  mr_datagrams *datagrams = loop->datagrams;
   send->previous = NULL;
   send->next = datagrams->quick_first;
   if (send->next)
@@ -55,10 +55,10 @@ static void landed(mr_loop *loop, mr_datagram_send *send) {
   if (send->previous)
     send->previous->next = send->next;
   else
-    loop->datagrams.quick_first = send->next;
+    loop->datagrams->quick_first = send->next;
   if (send->next)
     send->next->previous = send->previous;
-  loop->datagrams.quick_count--;
+  loop->datagrams->quick_count--;
   loop->statistics.operations--;
 }
 
@@ -77,7 +77,7 @@ static void finish(mr_loop *loop, mr_datagram_send *send, int result) {
       datagram->send_error = result;
   }
   mr_iovec_drop(&send->memory);
-  mr_slots_give(&loop->datagrams.sends, &send->slot);
+  mr_slots_give(&loop->datagrams->sends, &send->slot);
   if (datagram->write_wanted && datagram->flying <= datagram->write_mark) {
     datagram->write_wanted = 0;
     mr_event_push(loop, MR_EVENT_DATAGRAM_WRITABLE, datagram->slot.number, 0);
@@ -139,8 +139,8 @@ void mr_datagram_room(mr_loop *loop, int32_t slot) {
     return;
   datagram->is_ready = 1;
   datagram->owed++; /* the list's */
-  datagram->next_ready = loop->datagrams.ready;
-  loop->datagrams.ready = datagram;
+  datagram->next_ready = loop->datagrams->ready;
+  loop->datagrams->ready = datagram;
 }
 
 void mr_datagram_room_complete(mr_loop *loop, const mr_completion *done) {
@@ -170,8 +170,8 @@ static void send_waiting(mr_loop *loop, mr_datagram *datagram) {
 }
 
 void mr_datagrams_send_waiting(mr_loop *loop) {
-  mr_datagram *datagram = loop->datagrams.ready;
-  loop->datagrams.ready = NULL;
+  mr_datagram *datagram = loop->datagrams->ready;
+  loop->datagrams->ready = NULL;
   while (datagram) {
     mr_datagram *next = datagram->next_ready;
     datagram->is_ready = 0;
@@ -188,7 +188,7 @@ void mr_datagrams_send_waiting(mr_loop *loop) {
 /* What the kernel has said ------------------------------------------------------------------------------------------*/
 
 void mr_datagram_send_complete(mr_loop *loop, const mr_completion *done) {
-  mr_datagram_send *send = mr_slots_at(&loop->datagrams.sends, (int32_t)(uint32_t)done->user_data);
+  mr_datagram_send *send = mr_slots_at(&loop->datagrams->sends, (int32_t)(uint32_t)done->user_data);
   if (!generation_matches(done->user_data, send->slot.generation)) {
     loop->statistics.stale++;
     return;
@@ -204,18 +204,18 @@ void mr_datagram_send_complete(mr_loop *loop, const mr_completion *done) {
 }
 
 void mr_datagrams_settle(mr_loop *loop) {
-  loop->datagrams.awaited = 0;
-  while (loop->datagrams.quick_first && loop->event_count < EVENTS_MAX) {
-    mr_datagram_send *send = loop->datagrams.quick_first;
+  loop->datagrams->awaited = 0;
+  while (loop->datagrams->quick_first && loop->event_count < EVENTS_MAX) {
+    mr_datagram_send *send = loop->datagrams->quick_first;
     landed(loop, send);
     finish(loop, send, (int)send->length);
   }
-  if (loop->datagrams.quick_first) /* the array of events is full: with the next turn */
+  if (loop->datagrams->quick_first) /* the array of events is full: with the next turn */
     loop->quick_awaited = 1;
 }
 
 int mr_datagrams_awaited(const mr_loop *loop) {
-  const mr_datagrams *datagrams = &loop->datagrams;
+  const mr_datagrams *datagrams = loop->datagrams;
   return datagrams->ready ||
          (datagrams->quick_count &&
           (datagrams->awaited || loop->statistics.operations <= datagrams->quick_count + (uint64_t)loop->wake_armed));
@@ -257,14 +257,14 @@ static int begin(mr_loop *loop, mr_datagram *datagram, const mr_address *to, uin
   }
   if (length > longest(datagram->family))
     return -EMSGSIZE;
-  mr_datagram_send *send = mr_slots_take(&loop->datagrams.sends, sizeof *send);
+  mr_datagram_send *send = mr_slots_take(&loop->datagrams->sends, sizeof *send);
   if (!send)
     return -ENOMEM;
   send->datagram = datagram;
   send->length = length;
   error = receiver_set(datagram, to, send);
   if (error) {
-    mr_slots_give(&loop->datagrams.sends, &send->slot);
+    mr_slots_give(&loop->datagrams->sends, &send->slot);
     return error;
   }
   *out = send;
@@ -277,7 +277,7 @@ static int commit(mr_loop *loop, mr_datagram_send *send) {
   int error = datagram->waiting_first ? 0 : submit(loop, send);
   if (error) {
     mr_iovec_drop(&send->memory);
-    mr_slots_give(&loop->datagrams.sends, &send->slot);
+    mr_slots_give(&loop->datagrams->sends, &send->slot);
     return error;
   }
   if (datagram->waiting_first)
@@ -294,7 +294,7 @@ int mr_datagram_send_bytes(mr_loop *loop, int slot, const mr_address *to, const 
     return error;
   if (length) {
     if (mr_iovec_alloc(loop->memory, length, 0, 1, 0, &send->memory) < 0) {
-      mr_slots_give(&loop->datagrams.sends, &send->slot);
+      mr_slots_give(&loop->datagrams->sends, &send->slot);
       return -ENOMEM;
     }
     memcpy(send->memory.data, data, length);
@@ -314,7 +314,7 @@ int mr_datagram_send_buffer(mr_loop *loop, int slot, const mr_address *to, mr_bu
       return result;
     result = mr_iovec_clone_segment(&send->memory, &buffer->memory_, (uint32_t)buffer->position_, length);
     if (result) {
-      mr_slots_give(&loop->datagrams.sends, &send->slot);
+      mr_slots_give(&loop->datagrams->sends, &send->slot);
       return result;
     }
     send->data = send->memory.data;
@@ -335,7 +335,7 @@ int mr_datagram_drain(mr_loop *loop, int slot, int mark) {
     return 0;
   datagram->write_mark = mark;
   datagram->write_wanted = 1;
-  loop->datagrams.awaited = 1;
+  loop->datagrams->awaited = 1;
   return -EAGAIN;
 }
 

@@ -14,7 +14,8 @@
  * c-ares goes on to the next server after SERVFAIL, REFUSED and NOTIMP, and when all have failed it has forgotten why. A
  * question that ends so is asked once more on a second channel, which takes what the first server says.
  */
-#include "loop/loop_internal.h"
+#include "dns/resolver_internal.h"
+#include "memory/iovec_internal.h"
 
 #include <ares.h>
 #include <errno.h>
@@ -79,7 +80,7 @@ typedef struct resolver {
 } resolver;
 
 static resolver *resolver_at(const mr_loop *loop, int32_t slot) {
-  return mr_slots_at(&loop->resolvers.resolvers, slot);
+  return mr_slots_at(&loop->resolvers->resolvers, slot);
 }
 
 static const struct {
@@ -173,7 +174,7 @@ static void watch_end(mr_loop *loop, watch *each) {
   if (each->armed)
     mr_uring_cancel_quietly(loop->ring, watch_user_data(each), 0);
   else
-    mr_slots_give(&loop->resolvers.watches, &each->slot);
+    mr_slots_give(&loop->resolvers->watches, &each->slot);
 }
 
 /* c-ares tells what it waits for on a socket; for nothing: it is about to close it. */
@@ -189,7 +190,7 @@ static void socket_wanted(void *data, ares_socket_t fd, int readable, int writab
     return;
   }
   if (!each) {
-    each = mr_slots_take(&loop->resolvers.watches, sizeof *each);
+    each = mr_slots_take(&loop->resolvers->watches, sizeof *each);
     if (!each)
       return; /* what is asked over this socket runs into its timeout */
     each->lane = self;
@@ -251,7 +252,7 @@ void mr_resolver_expired(mr_loop *loop, int32_t slot) {
 }
 
 void mr_resolver_complete(mr_loop *loop, const mr_completion *done) {
-  watch *each = mr_slots_at(&loop->resolvers.watches, (int32_t)(uint32_t)done->user_data);
+  watch *each = mr_slots_at(&loop->resolvers->watches, (int32_t)(uint32_t)done->user_data);
   if (!generation_matches(done->user_data, each->slot.generation)) {
     loop->statistics.stale++;
     return;
@@ -259,7 +260,7 @@ void mr_resolver_complete(mr_loop *loop, const mr_completion *done) {
   loop->statistics.operations--;
   each->armed = 0;
   if (each->fd < 0) {
-    mr_slots_give(&loop->resolvers.watches, &each->slot);
+    mr_slots_give(&loop->resolvers->watches, &each->slot);
     return;
   }
   const lane *ready = each->lane;
@@ -317,7 +318,7 @@ static void question_free(question *each) {
   free(each->name);
   each->name = NULL;
   mr_iovec_drop(&each->message);
-  mr_slots_give(&each->loop->resolvers.questions, &each->slot);
+  mr_slots_give(&each->loop->resolvers->questions, &each->slot);
 }
 
 static void ask(question *each, int lane_number);
@@ -355,7 +356,7 @@ static void answered(void *context, int status, int timeouts, unsigned char *dat
 int mr_resolver_open(mr_loop *loop, const char *servers, const mr_resolver_options *options) {
   if (!(options->timeout >= 1e-3) || options->timeout > 3600 || options->attempts < 1 || !servers[0])
     return -EINVAL;
-  resolver *self = mr_slots_take(&loop->resolvers.resolvers, sizeof *self);
+  resolver *self = mr_slots_take(&loop->resolvers->resolvers, sizeof *self);
   if (!self)
     return -ENOMEM;
   self->loop = loop;
@@ -365,7 +366,7 @@ int mr_resolver_open(mr_loop *loop, const char *servers, const mr_resolver_optio
   int error = self->servers ? lane_open(self, LANE_MAIN) : -ENOMEM;
   if (error) {
     free(self->servers);
-    mr_slots_give(&loop->resolvers.resolvers, &self->slot);
+    mr_slots_give(&loop->resolvers->resolvers, &self->slot);
     return error;
   }
   self->is_open = 1;
@@ -390,22 +391,30 @@ void mr_resolver_close(mr_loop *loop, int slot) {
   }
   if (self->timer >= 0)
     mr_timers_stop(loop, self->timer);
-  mr_slots_retire(&loop->resolvers.resolvers, &self->slot);
+  mr_slots_retire(&loop->resolvers->resolvers, &self->slot);
 }
 
 void mr_resolvers_recycle(mr_loop *loop) {
-  mr_slots_recycle(&loop->resolvers.resolvers);
+  mr_slots_recycle(&loop->resolvers->resolvers);
 }
 
 void mr_resolvers_close(mr_loop *loop) {
-  for (int32_t slot = 0; slot < loop->resolvers.resolvers.count; slot++)
+  for (int32_t slot = 0; slot < loop->resolvers->resolvers.count; slot++)
     mr_resolver_close(loop, slot);
 }
 
+int mr_resolvers_create(mr_loop *loop) {
+  loop->resolvers = calloc(1, sizeof *loop->resolvers);
+  return loop->resolvers ? 0 : -ENOMEM;
+}
+
 void mr_resolvers_destroy(mr_loop *loop) {
-  mr_slots_destroy(&loop->resolvers.resolvers);
-  mr_slots_destroy(&loop->resolvers.watches);
-  mr_slots_destroy(&loop->resolvers.questions);
+  if (!loop->resolvers)
+    return;
+  mr_slots_destroy(&loop->resolvers->resolvers);
+  mr_slots_destroy(&loop->resolvers->watches);
+  mr_slots_destroy(&loop->resolvers->questions);
+  free(loop->resolvers);
 }
 
 void mr_resolver_guard(mr_loop *loop, int slot, mr_guard *out) {
@@ -430,7 +439,7 @@ static void ask(question *each, int lane_number) {
 
 int mr_resolver_ask(mr_loop *loop, int slot, const char *name, int type) {
   resolver *self = resolver_at(loop, slot);
-  question *each = mr_slots_take(&loop->resolvers.questions, sizeof *each);
+  question *each = mr_slots_take(&loop->resolvers->questions, sizeof *each);
   if (!each)
     return -ENOMEM;
   each->loop = loop;
@@ -463,7 +472,7 @@ int mr_resolver_next(mr_loop *loop, int slot) {
 }
 
 int mr_resolver_take(mr_loop *loop, int number, mr_buffer *message) {
-  question *each = mr_slots_at(&loop->resolvers.questions, number);
+  question *each = mr_slots_at(&loop->resolvers->questions, number);
   mr_answer answer = each->answer;
   mr_buffer_release(message);
   if (each->message.reference && mr_buffer_adopt(message, &each->message))
@@ -473,6 +482,6 @@ int mr_resolver_take(mr_loop *loop, int number, mr_buffer *message) {
 }
 
 void mr_resolver_abandon(mr_loop *loop, int number) {
-  question *each = mr_slots_at(&loop->resolvers.questions, number);
+  question *each = mr_slots_at(&loop->resolvers->questions, number);
   each->state = QUESTION_ABANDONED; /* c-ares can't take a single question back: freed with its answer */
 }

@@ -7,6 +7,10 @@
 #ifndef MR_RESOLVER_H
 #define MR_RESOLVER_H
 
+#include "../buffer/buffer.h"
+#include "../loop/loop.h"
+#include "../socket/address.h"
+
 /* How a question ended. */
 typedef enum mr_answer {
   MR_ANSWER_RECORDS,         /* there are records in the answer */

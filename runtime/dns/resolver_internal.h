@@ -4,12 +4,15 @@
 #ifndef MR_RESOLVER_INTERNAL_H
 #define MR_RESOLVER_INTERNAL_H
 
+#include "dns/resolver.h"
+#include "loop/loop_internal.h"
 #include "loop/slots.h"
 
-typedef struct mr_resolvers {
+struct mr_resolvers {
   mr_slots resolvers, watches, questions;
-} mr_resolvers;
+};
 
+int mr_resolvers_create(mr_loop *loop);                              /* Result: 0 or -ENOMEM */
 void mr_resolver_complete(mr_loop *loop, const mr_completion *done); /* a socket is ready */
 void mr_resolver_expired(mr_loop *loop, int32_t slot);               /* its timer has fired */
 void mr_resolvers_recycle(mr_loop *loop);

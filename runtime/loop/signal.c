@@ -9,6 +9,7 @@
  * Handlers rather than a signalfd, because that needs the signals blocked, and programs that are started inherit what is blocked.
  */
 #include "loop/loop_internal.h"
+#include "system/terminal.h"
 
 #include <errno.h>
 #include <pthread.h>

@@ -1,7 +1,7 @@
 /*
  * slots.c - tables of objects that the kernel and Lua know by number.
  */
-#include "loop/loop_internal.h"
+#include "loop/slots.h"
 
 #include <stdlib.h>
 #include <string.h>

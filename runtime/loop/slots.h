@@ -9,6 +9,7 @@
 #ifndef MR_SLOTS_H
 #define MR_SLOTS_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 typedef struct mr_slot {

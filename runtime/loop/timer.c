@@ -152,7 +152,7 @@ int64_t mr_timers_next(const mr_loop *loop) {
   return left > 0 ? left : 0;
 }
 
-void mr_timers_expire(mr_loop *loop) {
+void mr_timers_expire(mr_loop *loop, void (*expired)(mr_loop *loop, mr_timer_use use, int32_t target)) {
   mr_timers *timers = &loop->timers;
   while (timers->count && deadline_at(timers, 0) <= loop->now && loop->event_count < EVENTS_MAX) {
     int32_t slot = timers->heap[0];
@@ -164,29 +164,7 @@ void mr_timers_expire(mr_loop *loop) {
       continue;
     }
     number_free(timers, slot);
-    switch ((mr_timer_use)timer.use) {
-    case TIMER_LINGER:
-      mr_connection_at(loop, timer.target)->linger_timer = -1;
-      mr_connection_finish(loop, mr_connection_at(loop, timer.target));
-      break;
-    case TIMER_ACCEPT:
-      mr_listener_at(loop, timer.target)->retry_timer = -1;
-      mr_listener_accept(loop, mr_listener_at(loop, timer.target));
-      break;
-    case TIMER_PROCESS:
-      mr_process_expired(loop, timer.target);
-      break;
-    case TIMER_DATAGRAM:
-      mr_datagram_room(loop, timer.target);
-      break;
-    case TIMER_RESOLVER:
-      mr_resolver_expired(loop, timer.target);
-      break;
-    case TIMER_FREE:
-    case TIMER_LUA:
-    case TIMER_FIRED:
-      break;
-    }
+    expired(loop, (mr_timer_use)timer.use, timer.target);
   }
 }
 

@@ -11,7 +11,7 @@
 #include <unistd.h>
 
 void mr_wake_prepare(mr_loop *loop) {
-  if (loop->wake_fd < 0 || loop->wake_armed || (loop->ending && !loop->calls.helped))
+  if (loop->wake_fd < 0 || loop->wake_armed)
     return;
   if (mr_uring_read(loop->ring, loop->wake_fd, &loop->wake_value, sizeof loop->wake_value,
                     user_data_make(OPERATION_WAKE, 0, 0)))
@@ -33,15 +33,11 @@ int mr_wake_open(mr_loop *loop) {
 void mr_wake_complete(mr_loop *loop) {
   loop->statistics.operations--;
   loop->wake_armed = 0;
-  if (!loop->ending)
-    mr_signals_collect(loop);
 }
 
 void mr_wake_close(mr_loop *loop) {
   if (loop->wake_fd < 0)
     return;
-  mr_helpers_lock();
   close(loop->wake_fd);
   loop->wake_fd = -1;
-  mr_helpers_unlock();
 }

@@ -5,7 +5,7 @@
  * afterwards whose resumption it was; a signal, if one was asked for, lets the loop's thread look where it is. It costs the loop
  * two stores per resumption. The counters are read without order; a torn or late value only shifts a report by a sample.
  */
-#include "loop/loop_internal.h"
+#include "loop/loop.h"
 
 #include <errno.h>
 #include <pthread.h>

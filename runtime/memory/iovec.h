@@ -15,6 +15,8 @@
 #ifndef MR_IOVEC_H
 #define MR_IOVEC_H
 
+#include "../api.h"
+
 typedef struct mr_memory mr_memory;
 typedef struct mr_reference mr_reference;
 

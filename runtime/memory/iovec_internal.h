@@ -4,7 +4,7 @@
 #ifndef MR_IOVEC_INTERNAL_H
 #define MR_IOVEC_INTERNAL_H
 
-#include "moonring.h"
+#include "memory/iovec.h"
 
 /* Releases what the iovec holds, if anything, and leaves it all zero. For owners who may have handed it on. */
 void mr_iovec_drop(mr_iovec *iovec);

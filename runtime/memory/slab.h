@@ -4,7 +4,7 @@
 #ifndef MR_SLAB_H
 #define MR_SLAB_H
 
-#include "moonring.h"
+#include "memory/iovec.h"
 
 typedef struct mr_slab mr_slab;
 typedef struct mr_unit mr_unit;

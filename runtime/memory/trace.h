@@ -10,6 +10,8 @@
 #ifndef MR_TRACE_H
 #define MR_TRACE_H
 
+#include "iovec.h"
+
 /* Turns the mode on or off for what is allocated from now on. */
 MR_API void mr_trace_enable(int on);
 MR_API int mr_trace_enabled(void);

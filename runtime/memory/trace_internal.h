@@ -5,7 +5,7 @@
 #ifndef MR_TRACE_INTERNAL_H
 #define MR_TRACE_INTERNAL_H
 
-#include "moonring.h"
+#include "memory/trace.h"
 
 typedef struct mr_trace_note mr_trace_note;
 typedef struct mr_trace_block mr_trace_block;

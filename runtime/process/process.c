@@ -7,7 +7,7 @@
  *
  * When the loop ends, children that were not detached are told to end, and killed when they don't.
  */
-#include "loop/loop_internal.h"
+#include "process/process_internal.h"
 #include "process/spawn.h"
 
 #include <errno.h>
@@ -27,12 +27,12 @@ static const int64_t retry_delay_ns = 10000000; /* where the poll could not be s
 static const int64_t kill_wait_ns = 2000000000; /* SIGKILL works at once, but for a process stuck in a driver */
 
 static mr_process *process_at(mr_loop *loop, int32_t slot) {
-  return loop->processes.slots[slot];
+  return loop->processes->slots[slot];
 }
 
 /* A free slot, or -1 without memory. */
 static int32_t slot_take(mr_loop *loop) {
-  mr_processes *processes = &loop->processes;
+  mr_processes *processes = loop->processes;
   mr_process *process = processes->free;
   if (process) {
     processes->free = process->next;
@@ -59,13 +59,13 @@ static int32_t slot_take(mr_loop *loop) {
 static void slot_settle(mr_loop *loop, mr_process *process) {
   if (process->held || process->pidfd >= 0 || process->polled)
     return;
-  process->next = loop->processes.retired;
-  loop->processes.retired = process;
+  process->next = loop->processes->retired;
+  loop->processes->retired = process;
   loop->statistics.processes--;
 }
 
 void mr_processes_recycle(mr_loop *loop) {
-  mr_processes *processes = &loop->processes;
+  mr_processes *processes = loop->processes;
   while (processes->retired) {
     mr_process *process = processes->retired;
     processes->retired = process->next;
@@ -102,8 +102,8 @@ int mr_process_spawn(mr_loop *loop, mr_spawn *spawn) {
   int pid = mr_spawn_start(spawn, &process->pidfd);
   if (pid < 0) {
     process->pidfd = -1;
-    process->next = loop->processes.free;
-    loop->processes.free = process;
+    process->next = loop->processes->free;
+    loop->processes->free = process;
     return pid;
   }
   process->pid = pid;
@@ -223,7 +223,7 @@ void mr_process_complete(mr_loop *loop, int32_t slot, const mr_completion *done)
   loop->statistics.operations--;
   reap(process);
   if (process->pidfd >= 0) {
-    if (!loop->processes.closing)
+    if (!loop->processes->closing)
       watch(loop, process);
     return;
   }
@@ -236,7 +236,7 @@ void mr_process_complete(mr_loop *loop, int32_t slot, const mr_completion *done)
 /* Sends what still runs a signal. Result: how many there are. */
 static int signal_all(mr_loop *loop, int number) {
   int running = 0;
-  for (int32_t slot = 0; slot < loop->processes.count; slot++) {
+  for (int32_t slot = 0; slot < loop->processes->count; slot++) {
     mr_process *process = process_at(loop, slot);
     if (process->pidfd < 0 || process->detached)
       continue;
@@ -252,7 +252,7 @@ static int signal_all(mr_loop *loop, int number) {
 }
 
 static int any_running(mr_loop *loop) {
-  for (int32_t slot = 0; slot < loop->processes.count; slot++)
+  for (int32_t slot = 0; slot < loop->processes->count; slot++)
     if (process_at(loop, slot)->pidfd >= 0 && !process_at(loop, slot)->detached)
       return 1;
   return 0;
@@ -272,16 +272,23 @@ void mr_processes_end(mr_loop *loop, int64_t grace_ns, int (*wait)(mr_loop *loop
 }
 
 void mr_processes_close(mr_loop *loop) {
-  loop->processes.closing = 1;
+  loop->processes->closing = 1;
+}
+
+int mr_processes_create(mr_loop *loop) {
+  loop->processes = calloc(1, sizeof *loop->processes);
+  return loop->processes ? 0 : -ENOMEM;
 }
 
 void mr_processes_destroy(mr_loop *loop) {
-  mr_processes *processes = &loop->processes;
+  mr_processes *processes = loop->processes;
+  if (!processes)
+    return;
   for (int32_t slot = 0; slot < processes->count; slot++) {
     if (processes->slots[slot]->pidfd >= 0)
       close(processes->slots[slot]->pidfd);
     free(processes->slots[slot]);
   }
   free(processes->slots);
-  *processes = (mr_processes){0};
+  free(processes);
 }

@@ -7,6 +7,8 @@
 #ifndef MR_PROCESS_H
 #define MR_PROCESS_H
 
+#include "../loop/loop.h"
+
 /* What mr_process_spawn was doing when it failed. */
 typedef enum mr_spawn_step {
   MR_SPAWN_PREPARE,       /* memory for the start */

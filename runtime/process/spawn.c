@@ -10,7 +10,6 @@
  * directory and ids was not set.
  */
 #include "process/spawn.h"
-#include "loop/loop_internal.h"
 
 #include <errno.h>
 #include <fcntl.h>

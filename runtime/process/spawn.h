@@ -4,7 +4,7 @@
 #ifndef MR_SPAWN_H
 #define MR_SPAWN_H
 
-#include "moonring.h"
+#include "process/process.h"
 
 /* What mr_process_spawn does but for the waiting. Result: the process's id and *pidfd, or negative errno. */
 int mr_spawn_start(mr_spawn *spawn, int *pidfd);

@@ -1,7 +1,7 @@
 /*
  * address.c - socket addresses as Lua sees them, and as the kernel does.
  */
-#include "loop/loop_internal.h"
+#include "socket/socket_internal.h"
 
 #include <arpa/inet.h>
 #include <errno.h>

@@ -4,6 +4,8 @@
 #ifndef MR_ADDRESS_H
 #define MR_ADDRESS_H
 
+#include "../api.h"
+
 enum {
   MR_ADDRESS_TEXT_BYTES = 64,  /* room for a numeric address with its zone, NUL included */
   MR_ADDRESS_PATH_BYTES = 108, /* the longest name of a Unix socket */

@@ -6,7 +6,7 @@
  * only when it is a socket that refuses connections. Two processes that do this at the same moment may both think so: the lock
  * against that, where it is needed, is a file of the service's own.
  */
-#include "loop/loop_internal.h"
+#include "socket/socket_internal.h"
 
 #include <errno.h>
 #include <stdlib.h>

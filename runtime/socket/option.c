@@ -4,7 +4,7 @@
  * Listeners, connections before they connect, and those that are open share the names; what an option needs (a state, a
  * protocol) the kernel knows best, and its refusal is handed on. Accepted connections inherit their listener's.
  */
-#include "loop/loop_internal.h"
+#include "socket/socket_internal.h"
 
 #include <errno.h>
 #include <netinet/tcp.h>
@@ -66,20 +66,4 @@ int mr_options_set(int fd, mr_option *options, int count, int connects) {
       return options[i].error;
   }
   return 0;
-}
-
-int mr_connection_option_set(mr_loop *loop, int connection, int option, int32_t value) {
-  return mr_option_set(mr_connection_at(loop, connection)->fd, option, value, 1);
-}
-
-int mr_connection_option_get(mr_loop *loop, int connection, int option, int32_t *value) {
-  return mr_option_get(mr_connection_at(loop, connection)->fd, option, value, 1);
-}
-
-int mr_listener_option_set(mr_loop *loop, int listener, int option, int32_t value) {
-  return mr_option_set(mr_listener_at(loop, listener)->fd, option, value, 0);
-}
-
-int mr_listener_option_get(mr_loop *loop, int listener, int option, int32_t *value) {
-  return mr_option_get(mr_listener_at(loop, listener)->fd, option, value, 0);
 }

@@ -5,7 +5,7 @@
  * cancels the receive first, because closing a descriptor does not end an operation on it, and the last step waits until
  * the kernel owes the slot nothing.
  */
-#include "loop/loop_internal.h"
+#include "stream/stream_internal.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -253,6 +253,14 @@ int mr_connection_local(mr_loop *loop, int slot, mr_address *out) {
   return name_of(loop, slot, getsockname, out);
 }
 
+int mr_connection_option_set(mr_loop *loop, int connection, int option, int32_t value) {
+  return mr_option_set(mr_connection_at(loop, connection)->fd, option, value, 1);
+}
+
+int mr_connection_option_get(mr_loop *loop, int connection, int option, int32_t *value) {
+  return mr_option_get(mr_connection_at(loop, connection)->fd, option, value, 1);
+}
+
 void mr_connection_statistics_get(mr_loop *loop, int slot, mr_connection_statistics *out) {
   const mr_connection *connection = mr_connection_at(loop, slot);
   *out = (mr_connection_statistics){.received = (double)connection->received,
@@ -288,10 +296,37 @@ void mr_guard_release(mr_guard *guard) {
   mr_connection_close(loop, guard->slot, 0);
 }
 
+void mr_connection_expired(mr_loop *loop, int32_t slot) {
+  mr_connection *connection = mr_connection_at(loop, slot);
+  connection->linger_timer = -1;
+  mr_connection_finish(loop, connection);
+}
+
 void mr_connections_destroy(mr_loop *loop, int flushing) {
   for (int32_t slot = 0; slot < loop->connection_slots; slot++) {
     mr_connection *connection = mr_connection_at(loop, slot);
     if (flushing || connection->state != CONNECTION_FLUSHING)
       mr_connection_finish(loop, connection);
   }
+}
+
+int mr_streams_create(mr_loop *loop) {
+  loop->messages = calloc(MESSAGES_MAX, sizeof *loop->messages);
+  loop->receive = calloc(1, sizeof *loop->receive);
+  return loop->messages && loop->receive ? 0 : -ENOMEM;
+}
+
+void mr_streams_destroy(mr_loop *loop) {
+  if (loop->receive)
+    mr_receive_ring_close(loop);
+  for (int32_t i = 0; i < loop->connection_slots / SLOTS_PER_BLOCK; i++)
+    free(loop->connections[i]);
+  for (int32_t i = 0; i < loop->listener_slots / SLOTS_PER_BLOCK; i++)
+    free(loop->listeners[i]);
+  for (void *block = loop->piece_blocks, *next; block; block = next) {
+    next = *(void **)block; /* each begins with its link */
+    free(block);
+  }
+  free(loop->receive);
+  free(loop->messages);
 }

@@ -1,7 +1,7 @@
 /*
  * input.c - the reading side of connections: what has been received, handed to its reader as cursors without copying.
  */
-#include "loop/loop_internal.h"
+#include "stream/stream_internal.h"
 
 #include <errno.h>
 #include <string.h>

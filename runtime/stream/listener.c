@@ -5,7 +5,7 @@
  * process or the system has no descriptor left, accept fails at once, even with nobody waiting; accepting again
  * immediately would spin, so it is tried again a little later.
  */
-#include "loop/loop_internal.h"
+#include "stream/stream_internal.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -14,7 +14,7 @@
 
 static const int64_t retry_delay_ns = 100000000;
 
-mr_listener *mr_listener_at(mr_loop *loop, int32_t slot) {
+static mr_listener *listener_at(mr_loop *loop, int32_t slot) {
   return &loop->listeners[slot / SLOTS_PER_BLOCK][slot % SLOTS_PER_BLOCK];
 }
 
@@ -36,6 +36,22 @@ static int slots_add(mr_loop *loop) {
   return 0;
 }
 
+static void retry_later(mr_loop *loop, mr_listener *listener) {
+  listener->retry_timer = mr_timers_start(loop, retry_delay_ns, TIMER_ACCEPT, listener->slot);
+  if (listener->retry_timer < 0)
+    mr_event_push(loop, MR_EVENT_ACCEPTED, listener->slot, -ENOMEM);
+}
+
+static void start(mr_loop *loop, mr_listener *listener) {
+  if (mr_uring_accept(loop->ring, listener->fd,
+                      user_data_make(OPERATION_ACCEPT, listener->generation, listener->slot))) {
+    retry_later(loop, listener);
+    return;
+  }
+  listener->owed++;
+  loop->statistics.operations++;
+}
+
 int mr_listener_open(mr_loop *loop, const mr_address *address, const mr_listen *how) {
   int error = loop->free_listeners ? 0 : slots_add(loop);
   if (error)
@@ -53,24 +69,8 @@ int mr_listener_open(mr_loop *loop, const mr_address *address, const mr_listen *
                             .takes_descriptors = how && (how->flags & MR_LISTEN_TAKE_DESCRIPTORS),
                             .retry_timer = -1};
   loop->statistics.listeners++;
-  mr_listener_accept(loop, listener);
+  start(loop, listener);
   return listener->slot;
-}
-
-static void retry_later(mr_loop *loop, mr_listener *listener) {
-  listener->retry_timer = mr_timers_start(loop, retry_delay_ns, TIMER_ACCEPT, listener->slot);
-  if (listener->retry_timer < 0)
-    mr_event_push(loop, MR_EVENT_ACCEPTED, listener->slot, -ENOMEM);
-}
-
-void mr_listener_accept(mr_loop *loop, mr_listener *listener) {
-  if (mr_uring_accept(loop->ring, listener->fd,
-                      user_data_make(OPERATION_ACCEPT, listener->generation, listener->slot))) {
-    retry_later(loop, listener);
-    return;
-  }
-  listener->owed++;
-  loop->statistics.operations++;
 }
 
 static void settle(mr_loop *loop, mr_listener *listener) {
@@ -106,7 +106,14 @@ static int is_shortage(int error) {
   return error == -EMFILE || error == -ENFILE || error == -ENOMEM || error == -ENOBUFS;
 }
 
-void mr_listener_complete(mr_loop *loop, mr_listener *listener, const mr_completion *done) {
+void mr_listener_expired(mr_loop *loop, int32_t slot) {
+  mr_listener *listener = listener_at(loop, slot);
+  listener->retry_timer = -1;
+  start(loop, listener);
+}
+
+void mr_listener_complete(mr_loop *loop, int32_t slot, const mr_completion *done) {
+  mr_listener *listener = listener_at(loop, slot);
   int more = done->flags & MR_COMPLETION_MORE;
   if (!more) {
     listener->owed--;
@@ -130,7 +137,7 @@ void mr_listener_complete(mr_loop *loop, mr_listener *listener, const mr_complet
     mr_event_push(loop, MR_EVENT_SHORTAGE, listener->slot, result);
     retry_later(loop, listener);
   } else if (result >= 0 || is_of_one_connection(result)) {
-    mr_listener_accept(loop, listener);
+    start(loop, listener);
   } else {
     mr_event_push(loop, MR_EVENT_ACCEPTED, listener->slot, result);
   }
@@ -139,13 +146,21 @@ void mr_listener_complete(mr_loop *loop, mr_listener *listener, const mr_complet
 int mr_listener_address(mr_loop *loop, int slot, mr_address *out) {
   mr_socket_name name;
   socklen_t length = sizeof name;
-  if (getsockname(mr_listener_at(loop, slot)->fd, &name.any, &length))
+  if (getsockname(listener_at(loop, slot)->fd, &name.any, &length))
     return -errno;
   return mr_address_from_socket(&name, length, out);
 }
 
+int mr_listener_option_set(mr_loop *loop, int listener, int option, int32_t value) {
+  return mr_option_set(listener_at(loop, listener)->fd, option, value, 0);
+}
+
+int mr_listener_option_get(mr_loop *loop, int listener, int option, int32_t *value) {
+  return mr_option_get(listener_at(loop, listener)->fd, option, value, 0);
+}
+
 void mr_listener_close(mr_loop *loop, int slot) {
-  mr_listener *listener = mr_listener_at(loop, slot);
+  mr_listener *listener = listener_at(loop, slot);
   if (listener->fd < 0)
     return;
   /* Connections that were accepted in this turn and nobody has taken yet go with it: their events are not MR_EVENT_NONE. */

@@ -7,7 +7,7 @@
  * writes of one turn do, are glued into one. Sends are prepared once a turn, just before the ring is entered, so that all
  * that a handler wrote leaves together.
  */
-#include "loop/loop_internal.h"
+#include "stream/stream_internal.h"
 
 #include <errno.h>
 #include <stdlib.h>

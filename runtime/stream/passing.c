@@ -9,13 +9,12 @@
  * after the other, into the same buffers. What arrives is close-on-exec and belongs to the connection until it is taken. More
  * than its share, or none left in the process, and the kernel closes what there is no room for; the connection remembers that.
  */
-#include "loop/loop_internal.h"
+#include "stream/stream_internal.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 enum {
@@ -220,16 +219,4 @@ void mr_passing_free(mr_passing *passing) {
   for (int i = 0; i < passing->outgoing_count; i++)
     close(passing->outgoing[i].fd);
   free(passing);
-}
-
-void mr_descriptor_release(mr_descriptor *descriptor) {
-  int fd = descriptor->number;
-  descriptor->number = -1;
-  if (fd >= 0)
-    close(fd);
-}
-
-double mr_descriptor_limit(void) {
-  struct rlimit limit;
-  return getrlimit(RLIMIT_NOFILE, &limit) ? 0 : (double)limit.rlim_cur;
 }

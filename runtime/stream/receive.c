@@ -9,7 +9,7 @@
  * A filled buffer is replaced at once by fresh memory and never waited for. Whoever holds slices of it keeps it
  * alive, and the ring never runs dry because a handler is slow.
  */
-#include "loop/loop_internal.h"
+#include "stream/stream_internal.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -18,7 +18,7 @@ enum { DEFAULT_INCREMENTAL_COUNT = 32, DEFAULT_PLAIN_COUNT = 512, DEFAULT_PLAIN_
 
 /* Puts fresh memory into the ring in place of what was used up. */
 static void entry_fill(mr_loop *loop, uint32_t index) {
-  mr_receive_ring *receive = &loop->receive;
+  mr_receive_ring *receive = loop->receive;
   mr_receive_entry *entry = &receive->entries[index];
   mr_iovec_release(&entry->memory);
   entry->filled = 0;
@@ -31,7 +31,7 @@ static void entry_fill(mr_loop *loop, uint32_t index) {
 }
 
 int mr_receive_ring_open(mr_loop *loop) {
-  mr_receive_ring *receive = &loop->receive;
+  mr_receive_ring *receive = loop->receive;
   if (receive->buffers)
     return 0;
   const mr_loop_options *options = &loop->options;
@@ -58,7 +58,7 @@ int mr_receive_ring_open(mr_loop *loop) {
 }
 
 void mr_receive_ring_close(mr_loop *loop) {
-  mr_receive_ring *receive = &loop->receive;
+  mr_receive_ring *receive = loop->receive;
   if (!receive->buffers)
     return;
   mr_uring_buffers_close(loop->ring, receive->buffers);
@@ -73,7 +73,7 @@ void mr_receive_ring_close(mr_loop *loop) {
  * anew, which costs some microseconds: hence not at once.
  */
 int64_t mr_receive_rest(mr_loop *loop) {
-  mr_receive_ring *receive = &loop->receive;
+  mr_receive_ring *receive = loop->receive;
   if (!receive->buffers)
     return -1;
   if (loop->statistics.connections) {
@@ -90,7 +90,7 @@ int64_t mr_receive_rest(mr_loop *loop) {
 }
 
 static void refill_missing(mr_loop *loop) {
-  mr_receive_ring *receive = &loop->receive;
+  mr_receive_ring *receive = loop->receive;
   uint32_t missing = receive->missing;
   receive->missing = 0;
   for (uint32_t i = 0; i < receive->count && missing; i++)
@@ -101,7 +101,7 @@ static void refill_missing(mr_loop *loop) {
 }
 
 void mr_receive_prepare(mr_loop *loop) {
-  mr_receive_ring *receive = &loop->receive;
+  mr_receive_ring *receive = loop->receive;
   if (receive->missing)
     refill_missing(loop);
   if (receive->changed) {
@@ -124,7 +124,7 @@ void mr_receive_prepare(mr_loop *loop) {
 }
 
 int mr_receive_starving(const mr_loop *loop) {
-  return (loop->receive.missing || loop->receive.starved) && loop->receive.parked_first;
+  return (loop->receive->missing || loop->receive->starved) && loop->receive->parked_first;
 }
 
 static void park(mr_loop *loop, mr_connection *connection) {
@@ -132,11 +132,11 @@ static void park(mr_loop *loop, mr_connection *connection) {
     return;
   connection->receive_parked = 1;
   connection->next_parked = NULL;
-  if (loop->receive.parked_last)
-    loop->receive.parked_last->next_parked = connection;
+  if (loop->receive->parked_last)
+    loop->receive->parked_last->next_parked = connection;
   else
-    loop->receive.parked_first = connection;
-  loop->receive.parked_last = connection;
+    loop->receive->parked_first = connection;
+  loop->receive->parked_last = connection;
 }
 
 void mr_receive_arm(mr_loop *loop, mr_connection *connection) {
@@ -160,7 +160,7 @@ static void take_slice(mr_loop *loop, const mr_completion *done, mr_iovec *slice
   *slice = (mr_iovec){0};
   if (!(done->flags & MR_COMPLETION_BUFFER))
     return;
-  mr_receive_entry *entry = &loop->receive.entries[done->buffer];
+  mr_receive_entry *entry = &loop->receive->entries[done->buffer];
   if (done->result > 0) {
     mr_iovec_clone_segment(slice, &entry->memory, entry->filled, (uint32_t)done->result);
     entry->filled += (uint32_t)done->result;

@@ -13,7 +13,7 @@
  *
  * These two belong to the process, and one loop at a time serves them.
  */
-#include "loop/loop_internal.h"
+#include "stream/stream_internal.h"
 
 #include <errno.h>
 #include <fcntl.h>

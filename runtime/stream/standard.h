@@ -7,6 +7,8 @@
 #ifndef MR_STANDARD_H
 #define MR_STANDARD_H
 
+#include "../loop/loop.h"
+
 typedef struct mr_standard mr_standard;
 
 /* The part that Lua writes to directly. */

@@ -15,7 +15,7 @@
  *
  * A write is never quick: a short one succeeds, and success is silent.
  */
-#include "loop/loop_internal.h"
+#include "stream/stream_internal.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -60,7 +60,7 @@ static int stream_of(mr_loop *loop, const struct stat *status, mr_stream **out) 
   stream->is_file = 1;
   stream->read_bytes = S_ISCHR(status->st_mode) ? READ_DEVICE_BYTES : READ_BYTES;
   stream->multishot = S_ISFIFO(status->st_mode) && loop->options.receive_plain < 2 &&
-                      mr_uring_multishot_reads(loop->receive.incremental);
+                      mr_uring_multishot_reads(loop->receive->incremental);
   *out = stream;
   return 0;
 }
@@ -129,7 +129,7 @@ int mr_stream_receive(mr_loop *loop, mr_connection *connection, uint64_t user_da
   if (stream->multishot)
     return mr_uring_read_multishot(loop->ring, connection->fd, RECEIVE_GROUP, user_data);
   if (!stream->memory.reference && mr_iovec_alloc(loop->memory, stream->read_bytes, 0, 1, 0, &stream->memory) != 1) {
-    loop->receive.starved = 1;
+    loop->receive->starved = 1;
     return -ENOMEM;
   }
   return by_worker(loop, stream,

@@ -1,4 +1,4 @@
-#include "moonring.h"
+#include "system/crypto.h"
 
 #include <dlfcn.h>
 #include <errno.h>

@@ -7,6 +7,8 @@
 #ifndef MR_CRYPTO_H
 #define MR_CRYPTO_H
 
+#include "../api.h"
+
 enum { MR_DIGEST_BYTES_MAX = 64 };
 
 /*

@@ -1,12 +1,13 @@
 /*
- * descriptor.c - the open descriptors of this process, as /proc tells them.
+ * descriptor.c - the open descriptors of this process, as /proc tells them, and those that Lua holds.
  */
-#include "moonring.h"
+#include "system/descriptor.h"
 
 #include <dirent.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 static int rising(const void *left, const void *right) {
@@ -40,4 +41,16 @@ int mr_descriptor_name(int descriptor, char *text, size_t size) {
     return -errno;
   text[length] = 0;
   return 0;
+}
+
+void mr_descriptor_release(mr_descriptor *descriptor) {
+  int fd = descriptor->number;
+  descriptor->number = -1;
+  if (fd >= 0)
+    close(fd);
+}
+
+double mr_descriptor_limit(void) {
+  struct rlimit limit;
+  return getrlimit(RLIMIT_NOFILE, &limit) ? 0 : (double)limit.rlim_cur;
 }

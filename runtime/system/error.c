@@ -1,7 +1,7 @@
 /*
  * error.c - what errno values are called, and the library's version of its interface.
  */
-#include "moonring.h"
+#include "system/error.h"
 
 #include <limits.h>
 #include <string.h>

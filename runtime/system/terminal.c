@@ -4,7 +4,7 @@
  * A terminal that stays raw behind a process is unusable for who sits there, so the way back runs from atexit and from the signals
  * that end the process; those that somebody else handles already get there in their own way (moonring's loop ends in order).
  */
-#include "moonring.h"
+#include "system/terminal.h"
 
 #include <errno.h>
 #include <locale.h>

@@ -8,6 +8,8 @@
 #ifndef MR_TERMINAL_H
 #define MR_TERMINAL_H
 
+#include "../api.h"
+
 /* Whether the descriptor is a terminal: 1 or 0. */
 MR_API int mr_terminal_is(int descriptor);
 
