@@ -1,4 +1,4 @@
--- moonring.call: waiting for system calls. Internal; what carries them out is runtime/call.h.
+-- moonring.call: waiting for system calls. Internal; what carries them out is runtime/call/call.h.
 --
 -- A function of C starts the call and returns its slot, this module waits for its end:
 --

@@ -114,7 +114,7 @@ local loop_names = {
   "receive_refusals", "receive_ring_bytes", "incremental", "processes", "spawned",
 }
 
---- The loop's counters; see mr_loop_statistics in runtime/loop.h. `memory` is a table of those of its memory, `tasks`
+--- The loop's counters; see mr_loop_statistics in runtime/loop/loop.h. `memory` is a table of those of its memory, `tasks`
 --- the number of tasks that have not ended.
 ---@return table
 function M.stats()
