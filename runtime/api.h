@@ -13,7 +13,7 @@
 #endif
 
 /* Raised by one whenever a declaration that Lua sees changes its meaning; compared when the Lua modules load the library. */
-enum { MR_ABI = 5 };
+enum { MR_ABI = 6 };
 
 /* The ABI number that the library was built with. */
 MR_API int mr_abi(void);

@@ -67,6 +67,7 @@ typedef struct mr_loop_statistics {
   uint64_t sends;      /* handed to the kernel */
   uint64_t bytes_received;
   uint64_t bytes_sent;
+  uint64_t bytes_from_files;   /* those of them that went by sendfile(2) */
   uint64_t bytes_copied;       /* moved by the processor on the way between a handler and the kernel */
   uint64_t receive_refusals;   /* receives ended because no buffer was free (ENOBUFS) */
   uint64_t receive_ring_bytes; /* lent to the kernel for receiving */

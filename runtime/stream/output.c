@@ -12,6 +12,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 enum {
   PIECES_PER_BLOCK = 256,
@@ -42,9 +43,17 @@ mr_piece *mr_piece_take(mr_loop *loop) {
   return piece;
 }
 
+static void queue_link(mr_queue *queue, mr_piece *piece) {
+  if (queue->last)
+    queue->last->next = piece;
+  else
+    queue->first = piece;
+  queue->last = piece;
+}
+
 int mr_queue_append(mr_loop *loop, mr_queue *queue, mr_iovec *iovec) {
   uint32_t length = iovec->length;
-  if (!queue->last || !mr_iovec_extend(&queue->last->iovec, iovec)) {
+  if (!queue->last || mr_piece_is_file(queue->last) || !mr_iovec_extend(&queue->last->iovec, iovec)) {
     mr_piece *piece = mr_piece_take(loop);
     if (!piece) {
       mr_iovec_release(iovec);
@@ -53,11 +62,7 @@ int mr_queue_append(mr_loop *loop, mr_queue *queue, mr_iovec *iovec) {
     /* Handed on as it is: what moves inside the loop needs no new generation to tell old holders by. */
     piece->iovec = *iovec;
     *iovec = (mr_iovec){0};
-    if (queue->last)
-      queue->last->next = piece;
-    else
-      queue->first = piece;
-    queue->last = piece;
+    queue_link(queue, piece);
   }
   queue->bytes += length;
   return 0;
@@ -69,6 +74,10 @@ void mr_queue_drop_first(mr_loop *loop, mr_queue *queue) {
   queue->first = piece->next;
   if (!queue->first)
     queue->last = NULL;
+  if (mr_piece_is_file(piece)) {
+    close(piece->file);
+    queue->files--;
+  }
   mr_iovec_drop(&piece->iovec);
   piece->next = loop->free_pieces;
   loop->free_pieces = piece;
@@ -84,7 +93,13 @@ void mr_queue_clear(mr_loop *loop, mr_queue *queue) {
 static void queue_consume(mr_loop *loop, mr_queue *queue, uint64_t bytes) {
   queue->bytes -= bytes;
   while (bytes) {
-    mr_iovec *iovec = &queue->first->iovec;
+    mr_piece *piece = queue->first;
+    mr_iovec *iovec = &piece->iovec;
+    if (bytes < iovec->length && mr_piece_is_file(piece)) {
+      piece->offset += (int64_t)bytes;
+      iovec->length -= (uint32_t)bytes;
+      return;
+    }
     if (bytes < iovec->length) {
       iovec->data += bytes;
       iovec->length -= (uint32_t)bytes;
@@ -94,6 +109,12 @@ static void queue_consume(mr_loop *loop, mr_queue *queue, uint64_t bytes) {
     bytes -= iovec->length;
     mr_queue_drop_first(loop, queue);
   }
+}
+
+void mr_output_took(mr_loop *loop, mr_connection *connection, uint64_t bytes) {
+  loop->statistics.bytes_sent += bytes;
+  connection->sent += bytes;
+  queue_consume(loop, &connection->output, bytes);
 }
 
 static void mark_dirty(mr_loop *loop, mr_connection *connection) {
@@ -140,8 +161,10 @@ static int send_single(mr_loop *loop, mr_connection *connection, int quick, uint
 static int send_start(mr_loop *loop, mr_connection *connection) {
   uint64_t user_data = user_data_make(OPERATION_SEND, connection->generation, connection->slot);
   int by_stream = connection->stream && mr_stream_sends(connection->stream);
-  int quick = !connection->send_refused && !by_stream;
+  int has_files = connection->output.files != 0;
+  int quick = !connection->send_refused && !by_stream && !has_files;
   int error = by_stream                        ? mr_stream_send(loop, connection, user_data)
+              : has_files                      ? mr_sendfile_await(loop, connection, user_data)
               : connection->output.first->next ? send_gathered(loop, connection, quick, user_data)
                                                : send_single(loop, connection, quick, user_data);
   if (error)
@@ -177,7 +200,7 @@ void mr_output_prepare(mr_loop *loop) {
   }
 }
 
-static void output_fail(mr_loop *loop, mr_connection *connection, int error) {
+void mr_output_fail(mr_loop *loop, mr_connection *connection, int error) {
   connection->send_error = error;
   mr_queue_clear(loop, &connection->output);
 }
@@ -210,7 +233,9 @@ void mr_output_settle(mr_loop *loop) {
 }
 
 void mr_output_complete(mr_loop *loop, mr_connection *connection, int64_t result) {
-  if (connection->stream)
+  if (connection->room_polled)
+    result = mr_sendfile_ready(loop, connection, result);
+  else if (connection->stream)
     result = mr_stream_sent(connection, result);
   connection->send_refused = connection->quick && result != (int64_t)connection->sending_bytes;
   connection->sending = connection->quick = 0;
@@ -219,11 +244,9 @@ void mr_output_complete(mr_loop *loop, mr_connection *connection, int64_t result
   if (result >= 0) {
     if (connection->fast_open)
       mr_connection_opened(loop, connection);
-    loop->statistics.bytes_sent += (uint64_t)result;
-    connection->sent += (uint64_t)result;
-    queue_consume(loop, &connection->output, (uint64_t)result);
+    mr_output_took(loop, connection, (uint64_t)result);
   } else if (result != -EINTR && result != -EAGAIN) {
-    output_fail(loop, connection, result);
+    mr_output_fail(loop, connection, result);
   }
   if (connection->state == CONNECTION_OPEN || connection->state == CONNECTION_FLUSHING) {
     if (connection->output.first)
@@ -239,8 +262,7 @@ void mr_output_complete(mr_loop *loop, mr_connection *connection, int64_t result
   mr_connection_settle(loop, connection);
 }
 
-/* 0 when the connection takes writes. */
-static int write_check(const mr_connection *connection) {
+int mr_output_check(const mr_connection *connection) {
   if (connection->send_error)
     return connection->send_error;
   if (connection->read_only)
@@ -256,9 +278,23 @@ static double output_append(mr_loop *loop, mr_connection *connection, mr_iovec *
   return (double)connection->output.bytes;
 }
 
+int mr_output_append_file(mr_loop *loop, mr_connection *connection, int fd, int64_t offset, uint32_t length) {
+  mr_piece *piece = mr_piece_take(loop);
+  if (!piece)
+    return -ENOMEM;
+  piece->iovec = (mr_iovec){.length = length};
+  piece->file = fd;
+  piece->offset = offset;
+  queue_link(&connection->output, piece);
+  connection->output.files++;
+  connection->output.bytes += length;
+  mark_dirty(loop, connection);
+  return 0;
+}
+
 double mr_connection_write_bytes(mr_loop *loop, int slot, const uint8_t *data, uint32_t length) {
   mr_connection *connection = mr_connection_at(loop, slot);
-  int error = write_check(connection);
+  int error = mr_output_check(connection);
   if (error)
     return error;
   while (length) {
@@ -284,7 +320,7 @@ double mr_connection_write_bytes(mr_loop *loop, int slot, const uint8_t *data, u
 
 double mr_connection_write_buffer(mr_loop *loop, int slot, mr_buffer *buffer) {
   mr_connection *connection = mr_connection_at(loop, slot);
-  int error = write_check(connection);
+  int error = mr_output_check(connection);
   if (error)
     return error;
   uint32_t length = (uint32_t)(buffer->limit_ - buffer->position_);
@@ -308,9 +344,10 @@ uint8_t *mr_connection_reserve(mr_loop *loop, int slot, uint32_t length) {
   mr_connection *connection = mr_connection_at(loop, slot);
   connection->reserved_bytes = 0;
   mr_iovec_drop(&connection->reserved);
-  if (write_check(connection))
+  if (mr_output_check(connection))
     return NULL;
-  uint8_t *room = connection->output.last ? mr_iovec_room(&connection->output.last->iovec, length) : NULL;
+  mr_piece *last = connection->output.last;
+  uint8_t *room = last && !mr_piece_is_file(last) ? mr_iovec_room(&last->iovec, length) : NULL;
   if (!room) {
     uint32_t bytes = length < RESERVE_BYTES ? RESERVE_BYTES : length;
     if (mr_iovec_alloc(loop->memory, bytes, 0, 1, 0, &connection->reserved) != 1)
@@ -323,7 +360,7 @@ uint8_t *mr_connection_reserve(mr_loop *loop, int slot, uint32_t length) {
 
 double mr_connection_commit(mr_loop *loop, int slot, uint32_t used) {
   mr_connection *connection = mr_connection_at(loop, slot);
-  int error = write_check(connection);
+  int error = mr_output_check(connection);
   if (!error && used > connection->reserved_bytes)
     error = -EINVAL;
   connection->reserved_bytes = 0;
@@ -358,6 +395,10 @@ void mr_connection_write_withdraw(mr_loop *loop, int slot) {
 
 double mr_connection_queued(mr_loop *loop, int slot) {
   return (double)mr_connection_at(loop, slot)->output.bytes;
+}
+
+double mr_connection_sent(mr_loop *loop, int slot) {
+  return (double)mr_connection_at(loop, slot)->sent;
 }
 
 int mr_connection_shutdown(mr_loop *loop, int slot) {

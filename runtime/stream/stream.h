@@ -74,8 +74,9 @@ MR_API int mr_connection_read_bytes(mr_loop *loop, int connection, uint8_t *data
 MR_API void mr_connection_read_withdraw(mr_loop *loop, int connection);
 MR_API void mr_connection_write_withdraw(mr_loop *loop, int connection);
 
-/* Bytes queued on the connection that the kernel has not taken. */
+/* Bytes queued on the connection that the kernel has not taken; and all that it has ever taken. */
 MR_API double mr_connection_queued(mr_loop *loop, int connection);
+MR_API double mr_connection_sent(mr_loop *loop, int connection);
 
 /*
  * Queues bytes for sending. _bytes copies them; _buffer sends the memory of [position, limit) itself, which must not be changed
@@ -84,6 +85,21 @@ MR_API double mr_connection_queued(mr_loop *loop, int connection);
  */
 MR_API double mr_connection_write_bytes(mr_loop *loop, int connection, const uint8_t *data, uint32_t length);
 MR_API double mr_connection_write_buffer(mr_loop *loop, int connection, mr_buffer *buffer);
+
+/*
+ * Queues `length` bytes of an open file from `offset` on, which go from the page cache to a TCP socket by sendfile(2): as many as
+ * there is room for at once. The descriptor stays the caller's. What others write to the file meanwhile may be what is sent; when it
+ * has become too short, the stream fails with -ENODATA. A page that is not in memory is waited for, loop and all: see
+ * mr_file_is_cached. Result: as of mr_connection_write_bytes; -EOPNOTSUPP when the connection is not such a socket, or not
+ * the only owner of it; -EMFILE.
+ */
+MR_API double mr_connection_write_file(mr_loop *loop, int connection, int fd, double offset, uint32_t length);
+
+/*
+ * Whether `length` bytes of a file from `offset` on are in the page cache, as far as samples tell (preadv2(2), RWF_NOWAIT): 1,
+ * or 0 when they are not or the file has no way to tell.
+ */
+MR_API int mr_file_is_cached(int fd, double offset, uint32_t length);
 
 /*
  * Sending without a copy from one's own buffer: room for `length` bytes at the end of the queue, or NULL (mr_connection_error

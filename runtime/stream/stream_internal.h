@@ -19,16 +19,23 @@ enum {
   MESSAGES_MAX = 64,    /* gathered sends prepared between two submissions */
 };
 
-/* A link of an input or output queue. */
+/* A link of an input or output queue: memory, or bytes of a file, of which the iovec has the length only. */
 struct mr_piece {
   mr_iovec iovec;
   mr_piece *next;
+  int64_t offset; /* of the file's next byte */
+  int file;       /* a descriptor, the piece's own */
 };
 
 typedef struct mr_queue {
   mr_piece *first, *last;
   uint64_t bytes;
+  uint32_t files; /* pieces that are of files; in output only */
 } mr_queue;
+
+static inline int mr_piece_is_file(const mr_piece *piece) {
+  return !piece->iovec.reference;
+}
 
 typedef enum mr_connection_state {
   CONNECTION_FREE,
@@ -64,6 +71,7 @@ struct mr_connection {
   uint8_t sending;                   /* a send is in flight */
   uint8_t quick;                     /* which ends with its submission */
   uint8_t send_refused;              /* the socket's buffer is full: the next send waits for room in it */
+  uint8_t room_polled;               /* the send in flight is a poll that waits for it */
   uint8_t dirty;                     /* in the loop's list of those with something to send */
   uint8_t read_wanted, write_wanted; /* a waiter wants the event */
   uint8_t shutdown_wanted, shut_down;
@@ -155,6 +163,17 @@ void mr_output_prepare(
 void mr_output_complete(mr_loop *loop, mr_connection *connection, int64_t result);
 void mr_output_settle(
     mr_loop *loop); /* once all completions of a submission are taken: its other quick sends went well */
+
+void mr_output_took(mr_loop *loop, mr_connection *connection, uint64_t bytes); /* books what the kernel has taken */
+void mr_output_fail(mr_loop *loop, mr_connection *connection, int error);
+int mr_output_check(const mr_connection *connection); /* 0 when the connection takes writes, else why not */
+/* Queues bytes of a file; the descriptor is the queue's unless it fails. */
+int mr_output_append_file(mr_loop *loop, mr_connection *connection, int fd, int64_t offset, uint32_t length);
+
+/* sendfile.c */
+int mr_sendfile_await(mr_loop *loop, mr_connection *connection, uint64_t user_data); /* queued files wait for room */
+/* Sends what there is room for once the poll has ended with `result`. Result: as of a send, without what it has booked. */
+int64_t mr_sendfile_ready(mr_loop *loop, mr_connection *connection, int64_t result);
 
 /* connection.c */
 mr_connection *mr_connection_take(mr_loop *loop, int fd, mr_connection_state state, int *error); /* NULL: *error */

@@ -570,5 +570,6 @@ end
 package.loaded["moonring.net.connection"] = M -- these extend it
 require "moonring.net.tuning"
 require "moonring.net.passing"
+require "moonring.net.sendfile"
 
 return M
