@@ -3,8 +3,7 @@
  *
  * A call owns what the kernel uses until its completion: copies of the text, references to iovecs and mappings, the structures that
  * name them. So whoever waits may leave at any moment, and the end of a scope, a release or a cancellation frees nothing
- * under the kernel's hands. A slot goes back once the call has ended and its caller has taken the result or has left;
- * retired slots become free between turns, so that an event in the array never speaks of a slot's next owner.
+ * under the kernel's hands. A slot goes back once the call has ended and its caller has taken the result or has left.
  *
  * Calls that find the submission queue full wait in a list, and later ones behind them, so that a close never overtakes what was
  * asked of the same descriptor before.
@@ -19,39 +18,13 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static uint64_t user_data_of(const mr_call *call) {
-  return user_data_make(OPERATION_CALL, call->generation, call->slot);
-}
-
-static int add_block(mr_loop *loop) {
-  mr_calls *calls = loop->calls;
-  int32_t block = calls->slots / SLOTS_PER_BLOCK;
-  if (block == BLOCKS_MAX)
-    return -ENOMEM;
-  calls->blocks[block] = calloc(SLOTS_PER_BLOCK, sizeof(mr_call));
-  if (!calls->blocks[block])
-    return -ENOMEM;
-  for (int32_t i = SLOTS_PER_BLOCK; i--;) {
-    mr_call *call = &calls->blocks[block][i];
-    call->slot = calls->slots + i;
-    call->next = calls->free;
-    calls->free = call;
-  }
-  calls->slots += SLOTS_PER_BLOCK;
-  return 0;
-}
-
 mr_call *mr_call_take(mr_loop *loop) {
-  if (!loop->calls->free && add_block(loop))
+  mr_call *call = mr_slots_take(&loop->calls->slots, sizeof *call);
+  if (!call)
     return NULL;
-  mr_call *call = loop->calls->free;
-  loop->calls->free = call->next;
-  *call = (mr_call){.slot = call->slot,
-                    .generation = call->generation + 1,
-                    .state = CALL_RUNNING,
-                    .home = loop,
-                    .descriptor = -1,
-                    .other_descriptor = -1};
+  call->state = CALL_RUNNING;
+  call->home = loop;
+  call->descriptor = call->other_descriptor = -1;
   loop->statistics.calls++;
   return call;
 }
@@ -75,8 +48,7 @@ static void retire(mr_loop *loop, mr_call *call) {
   free(call->data);
   call->data = NULL;
   call->state = CALL_FREE;
-  call->next = loop->calls->retired;
-  loop->calls->retired = call;
+  mr_slots_retire(&loop->calls->slots, &call->slot);
   loop->statistics.calls--;
   loop->calls->let_go -= call->let_go;
   int own[] = {call->descriptor, call->other_descriptor};
@@ -90,13 +62,7 @@ void mr_call_drop(mr_loop *loop, mr_call *call) {
 }
 
 void mr_calls_recycle(mr_loop *loop) {
-  mr_calls *calls = loop->calls;
-  while (calls->retired) {
-    mr_call *call = calls->retired;
-    calls->retired = call->next;
-    call->next = calls->free;
-    calls->free = call;
-  }
+  mr_slots_recycle(&loop->calls->slots);
 }
 
 int mr_call_copy_text(mr_call *call, const char *first, const char *second, const char **second_copy) {
@@ -147,7 +113,7 @@ static void wait_for_room(mr_loop *loop, mr_call *call) {
 
 /* Hands a call to the kernel; 0 when there was no room. */
 static int hand_over(mr_loop *loop, mr_call *call) {
-  if (mr_uring_perform(loop->ring, &call->request, user_data_of(call)))
+  if (mr_uring_perform(loop->ring, &call->request, user_data_of(OPERATION_CALL, &call->slot)))
     return 0;
   if (call->state == CALL_WAITING)
     call->state = CALL_RUNNING;
@@ -161,7 +127,7 @@ int mr_call_submit(mr_loop *loop, mr_call *call) {
       call->state = CALL_WAITING;
     wait_for_room(loop, call);
   }
-  return call->slot;
+  return call->slot.number;
 }
 
 int mr_call_help(mr_loop *loop, mr_call *call, mr_call_work *work) {
@@ -175,18 +141,18 @@ int mr_call_help(mr_loop *loop, mr_call *call, mr_call_work *work) {
   }
   loop->calls->helped++;
   loop->statistics.operations++;
-  return call->slot;
+  return call->slot.number;
 }
 
 /* Asks the kernel to cancel it, now or before the next submission. */
 static void cancel(mr_loop *loop, mr_call *call) {
-  int refused = mr_uring_cancel_quietly(loop->ring, user_data_of(call), 0) != 0;
+  int refused = mr_uring_cancel_quietly(loop->ring, user_data_of(OPERATION_CALL, &call->slot), 0) != 0;
   loop->calls->cancels_wanted += refused - call->cancel_wanted;
   call->cancel_wanted = (uint8_t)refused;
 }
 
 static void cancels_prepare(mr_loop *loop) {
-  for (int32_t slot = 0; slot < loop->calls->slots && loop->calls->cancels_wanted; slot++) {
+  for (int32_t slot = 0; slot < loop->calls->slots.count && loop->calls->cancels_wanted; slot++) {
     mr_call *call = mr_call_at(loop, slot);
     if (call->cancel_wanted)
       cancel(loop, call);
@@ -261,7 +227,7 @@ static void end(mr_loop *loop, mr_call *call, int32_t result) {
   if (call->state != CALL_ABANDONED) {
     call->state = CALL_ENDED;
     call->result = result;
-    mr_event_push(loop, MR_EVENT_CALL, call->slot, result);
+    mr_event_push(loop, MR_EVENT_CALL, call->slot.number, result);
     return;
   }
   if (call->gives_descriptor && result >= 0)
@@ -359,11 +325,11 @@ void mr_descriptor_close(mr_loop *loop, int fd) {
   call->request = (mr_uring_request){.operation = MR_URING_CLOSE, .fd = fd};
   call->state = CALL_WAITING;
   wait_for_room(loop, call);
-  mr_call_let_go(loop, call->slot);
+  mr_call_let_go(loop, call->slot.number);
 }
 
 void mr_calls_abandon_all(mr_loop *loop) {
-  for (int32_t slot = 0; slot < loop->calls->slots; slot++)
+  for (int32_t slot = 0; slot < loop->calls->slots.count; slot++)
     mr_call_abandon(loop, slot);
 }
 
@@ -375,14 +341,13 @@ int mr_calls_create(mr_loop *loop) {
 void mr_calls_destroy(mr_loop *loop) {
   if (!loop->calls)
     return;
-  for (int32_t slot = 0; slot < loop->calls->slots; slot++) {
+  for (int32_t slot = 0; slot < loop->calls->slots.count; slot++) {
     mr_call *call = mr_call_at(loop, slot);
     if (call->state == CALL_FREE)
       continue;
     memory_release(call); /* it has waited for room in the queue until the end */
     free(call->data);
   }
-  for (int32_t i = 0; i < loop->calls->slots / SLOTS_PER_BLOCK; i++)
-    free(loop->calls->blocks[i]);
+  mr_slots_destroy(&loop->calls->slots);
   free(loop->calls);
 }

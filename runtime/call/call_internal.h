@@ -22,8 +22,7 @@ typedef struct mr_call mr_call;
 typedef int32_t mr_call_work(mr_call *call);
 
 struct mr_call {
-  int32_t slot;
-  uint32_t generation;
+  mr_slot slot;
   uint8_t state;
   uint8_t gives_descriptor; /* a result >= 0 is a descriptor, which an abandoned call closes */
   uint8_t without_waiting;  /* an open: O_NONBLOCK was added, and goes when it has succeeded */
@@ -42,13 +41,11 @@ struct mr_call {
   uint32_t data_bytes;
   int64_t arguments[4]; /* for `work` */
   mr_loop *home;        /* where a helper's result goes */
-  mr_call *next;        /* free, retired, waiting for submission, at the helpers, or done there */
+  mr_call *next;        /* waiting for submission, at the helpers, or done there */
 };
 
 struct mr_calls {
-  mr_call *blocks[BLOCKS_MAX]; /* of SLOTS_PER_BLOCK */
-  int32_t slots;
-  mr_call *free, *retired;
+  mr_slots slots;
   mr_call *waiting_first, *waiting_last; /* for room in the submission queue; in their order */
   int cancels_wanted;
   uint64_t read_now_turn; /* the turn that read_now_left is of */
@@ -60,7 +57,7 @@ struct mr_calls {
 };
 
 static inline mr_call *mr_call_at(mr_loop *loop, int32_t slot) {
-  return &loop->calls->blocks[(uint32_t)slot / SLOTS_PER_BLOCK][(uint32_t)slot % SLOTS_PER_BLOCK];
+  return mr_slots_at(&loop->calls->slots, slot, sizeof(mr_call));
 }
 
 /*

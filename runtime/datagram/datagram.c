@@ -14,10 +14,6 @@
 #include <string.h>
 #include <unistd.h>
 
-static mr_datagram *datagram_at(const mr_loop *loop, int32_t slot) {
-  return mr_slots_at(&loop->datagrams->sockets, slot);
-}
-
 static int option_set(int fd, int level, int name, int value) {
   return setsockopt(fd, level, name, &value, sizeof value) ? -errno : 0;
 }
@@ -138,7 +134,7 @@ void mr_datagrams_recycle(mr_loop *loop) {
 }
 
 void mr_datagram_close(mr_loop *loop, int slot) {
-  mr_datagram *datagram = datagram_at(loop, slot);
+  mr_datagram *datagram = mr_datagram_at(loop, slot);
   if (datagram->fd < 0)
     return;
   datagram->read_wanted = datagram->write_wanted = 0;
@@ -156,8 +152,7 @@ void mr_datagram_close(mr_loop *loop, int slot) {
 
 void mr_datagrams_close(mr_loop *loop) {
   for (int32_t slot = 0; slot < loop->datagrams->sockets.count; slot++)
-    if (datagram_at(loop, slot)->slot.generation) /* one that has never been used has no descriptor */
-      mr_datagram_close(loop, slot);
+    mr_datagram_close(loop, slot);
 }
 
 int mr_datagrams_create(mr_loop *loop) {
@@ -175,7 +170,7 @@ void mr_datagrams_destroy(mr_loop *loop) {
 }
 
 void mr_datagram_guard(mr_loop *loop, int slot, mr_guard *out) {
-  *out = (mr_guard){loop, slot, datagram_at(loop, slot)->slot.generation};
+  *out = (mr_guard){loop, slot, mr_datagram_at(loop, slot)->slot.generation};
 }
 
 void mr_datagram_guard_release(mr_guard *guard) {
@@ -183,7 +178,7 @@ void mr_datagram_guard_release(mr_guard *guard) {
   guard->loop = NULL;
   if (!loop || !mr_loop_lives(loop))
     return;
-  const mr_datagram *datagram = datagram_at(loop, guard->slot);
+  const mr_datagram *datagram = mr_datagram_at(loop, guard->slot);
   if (datagram->slot.generation != guard->generation || datagram->fd < 0)
     return;
   loop->statistics.forgotten++;
@@ -195,7 +190,7 @@ typedef int (*name_getter)(int, struct sockaddr *restrict, socklen_t *restrict);
 static int name_of(const mr_loop *loop, int slot, name_getter get, mr_address *out) {
   mr_socket_name name;
   socklen_t length = sizeof name;
-  if (get(datagram_at(loop, slot)->fd, &name.any, &length))
+  if (get(mr_datagram_at(loop, slot)->fd, &name.any, &length))
     return -errno;
   return mr_datagram_address(&name, length, out);
 }
@@ -209,7 +204,7 @@ int mr_datagram_peer(mr_loop *loop, int slot, mr_address *out) {
 }
 
 int mr_datagram_set(mr_loop *loop, int slot, mr_datagram_option option, int value) {
-  const mr_datagram *datagram = datagram_at(loop, slot);
+  const mr_datagram *datagram = mr_datagram_at(loop, slot);
   int fd = datagram->fd, is_ipv6 = datagram->family == AF_INET6;
   if (datagram->family == AF_UNIX)
     return -EOPNOTSUPP;
@@ -234,7 +229,7 @@ int mr_datagram_set(mr_loop *loop, int slot, mr_datagram_option option, int valu
 }
 
 static int membership(const mr_loop *loop, int slot, const mr_address *group, uint32_t interface, int option) {
-  const mr_datagram *datagram = datagram_at(loop, slot);
+  const mr_datagram *datagram = mr_datagram_at(loop, slot);
   struct group_req request = {.gr_interface = interface};
   mr_socket_name name;
   socklen_t length = mr_address_to_socket(group, &name);
@@ -254,7 +249,7 @@ int mr_datagram_leave(mr_loop *loop, int slot, const mr_address *group, uint32_t
 }
 
 void mr_datagram_statistics_get(mr_loop *loop, int slot, mr_datagram_statistics *out) {
-  const mr_datagram *datagram = datagram_at(loop, slot);
+  const mr_datagram *datagram = mr_datagram_at(loop, slot);
   *out = datagram->statistics;
   out->queued = datagram->queued;
   out->flying = (uint64_t)datagram->flying;

@@ -83,6 +83,10 @@ struct mr_datagrams {
   uint32_t parked;
 };
 
+static inline mr_datagram *mr_datagram_at(const mr_loop *loop, int32_t slot) {
+  return mr_slots_at(&loop->datagrams->sockets, slot, sizeof(mr_datagram));
+}
+
 /* datagram.c */
 /* The name of an address on a socket of a family, which may be an IPv4 address on an IPv6 socket; 0: it has none. */
 socklen_t mr_datagram_name(int family, const mr_address *address, mr_socket_name *out);

@@ -26,10 +26,6 @@ enum {
   SMALL_COUNT = 128,
 };
 
-static mr_datagram *datagram_at(const mr_loop *loop, int32_t slot) {
-  return mr_slots_at(&loop->datagrams->sockets, slot);
-}
-
 static void lend(mr_datagram_ring *ring, uint32_t index) {
   mr_uring_buffers_add(ring->buffers, ring->memory[index].data, ring->bytes, (uint16_t)index);
   ring->changed = 1;
@@ -128,7 +124,7 @@ static int is_full(const mr_datagram *datagram) {
 }
 
 static uint64_t receive_user_data(const mr_datagram *datagram) {
-  return user_data_make(OPERATION_DATAGRAM_RECEIVE, datagram->slot.generation, datagram->slot.number);
+  return user_data_of(OPERATION_DATAGRAM_RECEIVE, &datagram->slot);
 }
 
 static void arm(mr_loop *loop, mr_datagram *datagram) {
@@ -242,7 +238,7 @@ static void deliver(mr_loop *loop, mr_datagram *datagram, uint32_t index) {
 }
 
 void mr_datagram_receive_complete(mr_loop *loop, const mr_completion *done) {
-  mr_datagram *datagram = datagram_at(loop, (int32_t)(uint32_t)done->user_data);
+  mr_datagram *datagram = mr_datagram_at(loop, (int32_t)(uint32_t)done->user_data);
   if (!generation_matches(done->user_data, datagram->slot.generation)) {
     loop->statistics.stale++;
     return;
@@ -277,7 +273,7 @@ void mr_datagram_receive_complete(mr_loop *loop, const mr_completion *done) {
 /* Its reader --------------------------------------------------------------------------------------------------------*/
 
 int mr_datagram_receive(mr_loop *loop, int slot, mr_buffer *buffer, mr_address *from) {
-  mr_datagram *datagram = datagram_at(loop, slot);
+  mr_datagram *datagram = mr_datagram_at(loop, slot);
   mr_buffer_release(buffer);
   if (!datagram->input.first) {
     int error = datagram->receive_error;
@@ -307,5 +303,5 @@ int mr_datagram_receive(mr_loop *loop, int slot, mr_buffer *buffer, mr_address *
 }
 
 void mr_datagram_receive_withdraw(mr_loop *loop, int slot) {
-  datagram_at(loop, slot)->read_wanted = 0;
+  mr_datagram_at(loop, slot)->read_wanted = 0;
 }

@@ -23,12 +23,8 @@ enum {
 /* How often a Unix socket's send to one of several receivers is tried again: a poll knows only of a connected one. */
 static const int64_t retry_delay_ns = 2000000;
 
-static mr_datagram *datagram_at(const mr_loop *loop, int32_t slot) {
-  return mr_slots_at(&loop->datagrams->sockets, slot);
-}
-
 static uint64_t send_user_data(const mr_datagram_send *send) {
-  return user_data_make(OPERATION_DATAGRAM_SEND, send->slot.generation, send->slot.number);
+  return user_data_of(OPERATION_DATAGRAM_SEND, &send->slot);
 }
 
 /* In flight -------------------------------------------------------------------------------------------------------*/
@@ -112,7 +108,7 @@ static void queue_put_back(mr_datagram *datagram, mr_datagram_send *send) {
 }
 
 static uint64_t room_user_data(const mr_datagram *datagram) {
-  return user_data_make(OPERATION_DATAGRAM_ROOM, datagram->slot.generation, datagram->slot.number);
+  return user_data_of(OPERATION_DATAGRAM_ROOM, &datagram->slot);
 }
 
 /* Has mr_datagram_room called once when there may be room. */
@@ -133,7 +129,7 @@ static void wait_for_room(mr_loop *loop, mr_datagram *datagram) {
 }
 
 void mr_datagram_room(mr_loop *loop, int32_t slot) {
-  mr_datagram *datagram = datagram_at(loop, slot);
+  mr_datagram *datagram = mr_datagram_at(loop, slot);
   datagram->room_timer = -1;
   if (datagram->fd < 0 || datagram->is_ready || !datagram->waiting_first)
     return;
@@ -144,7 +140,7 @@ void mr_datagram_room(mr_loop *loop, int32_t slot) {
 }
 
 void mr_datagram_room_complete(mr_loop *loop, const mr_completion *done) {
-  mr_datagram *datagram = datagram_at(loop, (int32_t)(uint32_t)done->user_data);
+  mr_datagram *datagram = mr_datagram_at(loop, (int32_t)(uint32_t)done->user_data);
   if (!generation_matches(done->user_data, datagram->slot.generation)) {
     loop->statistics.stale++;
     return;
@@ -188,7 +184,7 @@ void mr_datagrams_send_waiting(mr_loop *loop) {
 /* What the kernel has said ------------------------------------------------------------------------------------------*/
 
 void mr_datagram_send_complete(mr_loop *loop, const mr_completion *done) {
-  mr_datagram_send *send = mr_slots_at(&loop->datagrams->sends, (int32_t)(uint32_t)done->user_data);
+  mr_datagram_send *send = mr_slots_at(&loop->datagrams->sends, (int32_t)(uint32_t)done->user_data, sizeof *send);
   if (!generation_matches(done->user_data, send->slot.generation)) {
     loop->statistics.stale++;
     return;
@@ -289,7 +285,7 @@ static int commit(mr_loop *loop, mr_datagram_send *send) {
 
 int mr_datagram_send_bytes(mr_loop *loop, int slot, const mr_address *to, const uint8_t *data, uint32_t length) {
   mr_datagram_send *send;
-  int error = begin(loop, datagram_at(loop, slot), to, length, &send);
+  int error = begin(loop, mr_datagram_at(loop, slot), to, length, &send);
   if (error)
     return error;
   if (length) {
@@ -309,7 +305,7 @@ int mr_datagram_send_buffer(mr_loop *loop, int slot, const mr_address *to, mr_bu
   int result;
   if (buffer->memory_.reference && length) {
     mr_datagram_send *send;
-    result = begin(loop, datagram_at(loop, slot), to, length, &send);
+    result = begin(loop, mr_datagram_at(loop, slot), to, length, &send);
     if (result)
       return result;
     result = mr_iovec_clone_segment(&send->memory, &buffer->memory_, (uint32_t)buffer->position_, length);
@@ -330,7 +326,7 @@ int mr_datagram_send_buffer(mr_loop *loop, int slot, const mr_address *to, mr_bu
 }
 
 int mr_datagram_drain(mr_loop *loop, int slot, int mark) {
-  mr_datagram *datagram = datagram_at(loop, slot);
+  mr_datagram *datagram = mr_datagram_at(loop, slot);
   if (datagram->flying <= mark)
     return 0;
   datagram->write_mark = mark;
@@ -340,11 +336,11 @@ int mr_datagram_drain(mr_loop *loop, int slot, int mark) {
 }
 
 void mr_datagram_drain_withdraw(mr_loop *loop, int slot) {
-  datagram_at(loop, slot)->write_wanted = 0;
+  mr_datagram_at(loop, slot)->write_wanted = 0;
 }
 
 int mr_datagram_failure(mr_loop *loop, int slot) {
-  mr_datagram *datagram = datagram_at(loop, slot);
+  mr_datagram *datagram = mr_datagram_at(loop, slot);
   int error = datagram->send_error;
   datagram->send_error = 0;
   return error;

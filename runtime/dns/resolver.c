@@ -80,7 +80,7 @@ typedef struct resolver {
 } resolver;
 
 static resolver *resolver_at(const mr_loop *loop, int32_t slot) {
-  return mr_slots_at(&loop->resolvers->resolvers, slot);
+  return mr_slots_at(&loop->resolvers->resolvers, slot, sizeof(resolver));
 }
 
 static const struct {
@@ -150,7 +150,7 @@ static mr_answer answer_of(int status) {
 /* Watches -----------------------------------------------------------------------------------------------------------*/
 
 static uint64_t watch_user_data(const watch *each) {
-  return user_data_make(OPERATION_RESOLVER, each->slot.generation, each->slot.number);
+  return user_data_of(OPERATION_RESOLVER, &each->slot);
 }
 
 /* Result: 0, also when there is nothing to arm; -EAGAIN without room in the submission queue. */
@@ -252,7 +252,7 @@ void mr_resolver_expired(mr_loop *loop, int32_t slot) {
 }
 
 void mr_resolver_complete(mr_loop *loop, const mr_completion *done) {
-  watch *each = mr_slots_at(&loop->resolvers->watches, (int32_t)(uint32_t)done->user_data);
+  watch *each = mr_slots_at(&loop->resolvers->watches, (int32_t)(uint32_t)done->user_data, sizeof *each);
   if (!generation_matches(done->user_data, each->slot.generation)) {
     loop->statistics.stale++;
     return;
@@ -472,7 +472,7 @@ int mr_resolver_next(mr_loop *loop, int slot) {
 }
 
 int mr_resolver_take(mr_loop *loop, int number, mr_buffer *message) {
-  question *each = mr_slots_at(&loop->resolvers->questions, number);
+  question *each = mr_slots_at(&loop->resolvers->questions, number, sizeof *each);
   mr_answer answer = each->answer;
   mr_buffer_release(message);
   if (each->message.reference && mr_buffer_adopt(message, &each->message))
@@ -482,6 +482,6 @@ int mr_resolver_take(mr_loop *loop, int number, mr_buffer *message) {
 }
 
 void mr_resolver_abandon(mr_loop *loop, int number) {
-  question *each = mr_slots_at(&loop->resolvers->questions, number);
+  question *each = mr_slots_at(&loop->resolvers->questions, number, sizeof *each);
   each->state = QUESTION_ABANDONED; /* c-ares can't take a single question back: freed with its answer */
 }

@@ -13,6 +13,7 @@
 #define MR_LOOP_INTERNAL_H
 
 #include "loop/loop.h"
+#include "loop/slots.h"
 #include "uring/uring.h"
 
 enum {
@@ -20,8 +21,6 @@ enum {
   EVENTS_SPARE = 64,          /* one completion may stand for every signal there is */
   RINGS_IDLE_NS = 1000000000, /* how long receive buffers are kept when nothing can receive into them */
   RECEIVE_GROUP = 0,          /* the receive ring's number; datagrams have those after it */
-  SLOTS_PER_BLOCK = 256,
-  BLOCKS_MAX = 8192, /* 2 million slots: more descriptors than a process can have by default */
 };
 
 /* What a completion belongs to: user_data is kind:8 | generation:24 | slot:32. */
@@ -68,7 +67,6 @@ typedef struct mr_timers {
 
 /* The records of the kinds. */
 typedef struct mr_connection mr_connection;
-typedef struct mr_listener mr_listener;
 typedef struct mr_receive_ring mr_receive_ring;
 typedef struct mr_piece mr_piece;
 typedef struct mr_message mr_message;
@@ -87,15 +85,10 @@ struct mr_loop {
   int64_t pressure_told; /* when Lua last heard that memory is short */
   mr_timers timers;
   mr_receive_ring *receive;
-  mr_connection *connections[BLOCKS_MAX]; /* blocks of SLOTS_PER_BLOCK */
-  int32_t connection_slots;
-  mr_connection *free_connections, *retired_connections;
+  mr_slots connections, listeners;
   mr_connection *dirty_first, *dirty_last;
   mr_connection *quick_first; /* those whose quick send is in flight */
   int quick_awaited;          /* something is to happen once one of them has ended, so the submission must not wait */
-  mr_listener *listeners[BLOCKS_MAX];
-  int32_t listener_slots;
-  mr_listener *free_listeners;
   mr_datagrams *datagrams;
   mr_resolvers *resolvers;
   mr_piece *free_pieces;
@@ -116,6 +109,10 @@ struct mr_loop {
 
 static inline uint64_t user_data_make(mr_operation operation, uint32_t generation, int32_t slot) {
   return (uint64_t)operation << 56 | (uint64_t)(generation & 0xffffff) << 32 | (uint32_t)slot;
+}
+
+static inline uint64_t user_data_of(mr_operation operation, const mr_slot *slot) {
+  return user_data_make(operation, slot->generation, slot->number);
 }
 
 static inline int generation_matches(uint64_t user_data, uint32_t generation) {

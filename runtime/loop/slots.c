@@ -6,32 +6,31 @@
 #include <stdlib.h>
 #include <string.h>
 
-static int block_add(mr_slots *slots, uint32_t bytes) {
-  size_t blocks = (size_t)slots->count / MR_SLOTS_PER_BLOCK;
-  void **list = realloc(slots->blocks, (blocks + 1) * sizeof *list);
-  if (!list)
-    return -1;
-  slots->blocks = list;
-  char *block = calloc(MR_SLOTS_PER_BLOCK, bytes);
-  if (!block)
-    return -1;
-  list[blocks] = block;
-  slots->bytes = bytes;
-  for (int32_t i = MR_SLOTS_PER_BLOCK - 1; i >= 0; i--) {
-    mr_slot *slot = (mr_slot *)(block + (size_t)i * bytes);
-    slot->number = slots->count + i;
-    slot->next = slots->free;
-    slots->free = slot;
+/* An object that has never been taken. Nobody touches it before, so a block costs the memory of what was taken of it. */
+static mr_slot *slot_make(mr_slots *slots, size_t bytes) {
+  size_t block = (size_t)slots->count / MR_SLOTS_PER_BLOCK;
+  if (slots->count % MR_SLOTS_PER_BLOCK == 0) {
+    void **blocks = realloc(slots->blocks, (block + 1) * sizeof *blocks);
+    if (!blocks)
+      return NULL;
+    slots->blocks = blocks;
+    blocks[block] = calloc(MR_SLOTS_PER_BLOCK, bytes);
+    if (!blocks[block])
+      return NULL;
   }
-  slots->count += MR_SLOTS_PER_BLOCK;
-  return 0;
+  mr_slot *slot = mr_slots_at(slots, slots->count, bytes);
+  slot->number = slots->count++;
+  return slot;
 }
 
-void *mr_slots_take(mr_slots *slots, uint32_t bytes) {
-  if (!slots->free && block_add(slots, bytes))
-    return NULL;
+void *mr_slots_take(mr_slots *slots, size_t bytes) {
   mr_slot *slot = slots->free;
-  slots->free = slot->next;
+  if (slot)
+    slots->free = slot->next;
+  else
+    slot = slot_make(slots, bytes);
+  if (!slot)
+    return NULL;
   slots->used++;
   mr_slot kept = {.number = slot->number, .generation = slot->generation + 1};
   memset(slot, 0, bytes);
@@ -59,8 +58,8 @@ void mr_slots_recycle(mr_slots *slots) {
 }
 
 void mr_slots_destroy(mr_slots *slots) {
-  for (int32_t i = 0; i < slots->count / MR_SLOTS_PER_BLOCK; i++)
-    free(slots->blocks[i]);
+  for (int32_t first = 0; first < slots->count; first += MR_SLOTS_PER_BLOCK)
+    free(slots->blocks[first / MR_SLOTS_PER_BLOCK]);
   free(slots->blocks);
   *slots = (mr_slots){0};
 }

@@ -4,6 +4,9 @@
  * Starting and stopping cost O(log n) and no system call: the earliest deadline is the time-out of the turn's one
  * io_uring_enter. The number of a timer that has fired stays taken until the next turn, and stopping it takes its event out of
  * the array again, so that nobody is woken for a predecessor.
+ *
+ * The numbers are no slots of slots.h: a timer has no generation, because no completion speaks of it; no address of one is lent to
+ * anybody; and the heap compares deadlines all the time, for which one array indexed by the number is what is fast.
  */
 #include "loop/loop_internal.h"
 

@@ -19,59 +19,23 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum {
-  PROCESSES_MAX = 1 << 20,
-  GRACE_MAX_SECONDS = 86400,
-};
+enum { GRACE_MAX_SECONDS = 86400 };
 static const int64_t retry_delay_ns = 10000000; /* where the poll could not be submitted */
 static const int64_t kill_wait_ns = 2000000000; /* SIGKILL works at once, but for a process stuck in a driver */
 
-static mr_process *process_at(mr_loop *loop, int32_t slot) {
-  return loop->processes->slots[slot];
+static mr_process *process_at(const mr_loop *loop, int32_t slot) {
+  return mr_slots_at(&loop->processes->slots, slot, sizeof(mr_process));
 }
 
-/* A free slot, or -1 without memory. */
-static int32_t slot_take(mr_loop *loop) {
-  mr_processes *processes = loop->processes;
-  mr_process *process = processes->free;
-  if (process) {
-    processes->free = process->next;
-  } else {
-    if (processes->count == processes->capacity) {
-      int32_t capacity = processes->capacity ? processes->capacity * 2 : 16;
-      mr_process **slots =
-          capacity > PROCESSES_MAX ? NULL : realloc(processes->slots, (size_t)capacity * sizeof *slots);
-      if (!slots)
-        return -1;
-      processes->slots = slots;
-      processes->capacity = capacity;
-    }
-    process = calloc(1, sizeof *process);
-    if (!process)
-      return -1;
-    process->slot = processes->count;
-    processes->slots[processes->count++] = process;
-  }
-  *process = (mr_process){.slot = process->slot, .generation = process->generation + 1, .pidfd = -1, .timer = -1};
-  return process->slot;
-}
-
-static void slot_settle(mr_loop *loop, mr_process *process) {
+static void settle(mr_loop *loop, mr_process *process) {
   if (process->held || process->pidfd >= 0 || process->polled)
     return;
-  process->next = loop->processes->retired;
-  loop->processes->retired = process;
+  mr_slots_retire(&loop->processes->slots, &process->slot);
   loop->statistics.processes--;
 }
 
 void mr_processes_recycle(mr_loop *loop) {
-  mr_processes *processes = loop->processes;
-  while (processes->retired) {
-    mr_process *process = processes->retired;
-    processes->retired = process->next;
-    process->next = processes->free;
-    processes->free = process;
-  }
+  mr_slots_recycle(&loop->processes->slots);
 }
 
 static void timer_stop(mr_loop *loop, mr_process *process) {
@@ -84,26 +48,24 @@ static void timer_stop(mr_loop *loop, mr_process *process) {
 static void watch(mr_loop *loop, mr_process *process) {
   if (process->pidfd < 0 || process->polled)
     return;
-  if (mr_uring_poll(loop->ring, process->pidfd, POLLIN,
-                    user_data_make(OPERATION_PROCESS, process->generation, process->slot)) == 0) {
+  if (mr_uring_poll(loop->ring, process->pidfd, POLLIN, user_data_of(OPERATION_PROCESS, &process->slot)) == 0) {
     process->polled = 1;
     loop->statistics.operations++;
   } else if (process->timer < 0) {
-    process->timer = mr_timers_start(loop, retry_delay_ns, TIMER_PROCESS, process->slot);
+    process->timer = mr_timers_start(loop, retry_delay_ns, TIMER_PROCESS, process->slot.number);
   }
 }
 
 int mr_process_spawn(mr_loop *loop, mr_spawn *spawn) {
   spawn->failed_step = MR_SPAWN_PREPARE;
-  int32_t slot = slot_take(loop);
-  if (slot < 0)
+  mr_process *process = mr_slots_take(&loop->processes->slots, sizeof *process);
+  if (!process)
     return -ENOMEM;
-  mr_process *process = process_at(loop, slot);
+  process->pidfd = process->timer = -1;
   int pid = mr_spawn_start(spawn, &process->pidfd);
   if (pid < 0) {
     process->pidfd = -1;
-    process->next = loop->processes->free;
-    loop->processes->free = process;
+    mr_slots_give(&loop->processes->slots, &process->slot);
     return pid;
   }
   process->pid = pid;
@@ -112,7 +74,7 @@ int mr_process_spawn(mr_loop *loop, mr_spawn *spawn) {
   loop->statistics.processes++;
   loop->statistics.spawned++;
   watch(loop, process);
-  return slot;
+  return process->slot.number;
 }
 
 int mr_process_pid(mr_loop *loop, int slot) {
@@ -176,7 +138,7 @@ void mr_process_detach(mr_loop *loop, int slot) {
 void mr_process_release(mr_loop *loop, int slot) {
   mr_process *process = process_at(loop, slot);
   process->held = 0;
-  slot_settle(loop, process);
+  settle(loop, process);
 }
 
 static double seconds_of(struct timeval time) {
@@ -215,7 +177,7 @@ static void reap(mr_process *process) {
 
 void mr_process_complete(mr_loop *loop, int32_t slot, const mr_completion *done) {
   mr_process *process = process_at(loop, slot);
-  if (!generation_matches(done->user_data, process->generation)) {
+  if (!generation_matches(done->user_data, process->slot.generation)) {
     loop->statistics.stale++;
     return;
   }
@@ -230,13 +192,13 @@ void mr_process_complete(mr_loop *loop, int32_t slot, const mr_completion *done)
   timer_stop(loop, process);
   if (process->held)
     mr_event_push(loop, MR_EVENT_PROCESS, slot, 0);
-  slot_settle(loop, process);
+  settle(loop, process);
 }
 
 /* Sends what still runs a signal. Result: how many there are. */
 static int signal_all(mr_loop *loop, int number) {
   int running = 0;
-  for (int32_t slot = 0; slot < loop->processes->count; slot++) {
+  for (int32_t slot = 0; slot < loop->processes->slots.count; slot++) {
     mr_process *process = process_at(loop, slot);
     if (process->pidfd < 0 || process->detached)
       continue;
@@ -252,7 +214,7 @@ static int signal_all(mr_loop *loop, int number) {
 }
 
 static int any_running(mr_loop *loop) {
-  for (int32_t slot = 0; slot < loop->processes->count; slot++)
+  for (int32_t slot = 0; slot < loop->processes->slots.count; slot++)
     if (process_at(loop, slot)->pidfd >= 0 && !process_at(loop, slot)->detached)
       return 1;
   return 0;
@@ -284,11 +246,9 @@ void mr_processes_destroy(mr_loop *loop) {
   mr_processes *processes = loop->processes;
   if (!processes)
     return;
-  for (int32_t slot = 0; slot < processes->count; slot++) {
-    if (processes->slots[slot]->pidfd >= 0)
-      close(processes->slots[slot]->pidfd);
-    free(processes->slots[slot]);
-  }
-  free(processes->slots);
+  for (int32_t slot = 0; slot < processes->slots.count; slot++)
+    if (process_at(loop, slot)->pidfd >= 0)
+      close(process_at(loop, slot)->pidfd);
+  mr_slots_destroy(&processes->slots);
   free(processes);
 }

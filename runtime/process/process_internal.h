@@ -8,8 +8,7 @@
 #include "process/process.h"
 
 typedef struct mr_process {
-  int32_t slot;
-  uint32_t generation;
+  mr_slot slot;
   int32_t pid;
   int pidfd;     /* -1 once it has been reaped */
   int32_t timer; /* -1: none; for its kill, or for watching it at last */
@@ -19,13 +18,10 @@ typedef struct mr_process {
   uint8_t ending;
   uint8_t detached;
   mr_process_status status;
-  struct mr_process *next; /* free or retired */
 } mr_process;
 
 struct mr_processes {
-  mr_process **slots;
-  int32_t count, capacity;
-  mr_process *free, *retired;
+  mr_slots slots;
   int closing; /* no more polls */
 };
 

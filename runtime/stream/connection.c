@@ -1,7 +1,7 @@
 /*
  * connection.c - connection slots: how a stream begins and ends.
  *
- * A slot lives in a block that never moves. It goes free -> (connecting ->) open -> flushing -> closed -> free. Closing
+ * A slot goes free -> (connecting ->) open -> flushing -> closed -> free. Closing
  * cancels the receive first, because closing a descriptor does not end an operation on it, and the last step waits until
  * the kernel owes the slot nothing.
  */
@@ -14,38 +14,18 @@
 
 enum { LINGER_MAX_SECONDS = 86400 };
 
-static int slots_add(mr_loop *loop) {
-  int32_t first = loop->connection_slots;
-  if (first / SLOTS_PER_BLOCK == BLOCKS_MAX)
-    return -ENFILE;
-  mr_connection *block = calloc(SLOTS_PER_BLOCK, sizeof *block);
-  if (!block)
-    return -ENOMEM;
-  loop->connections[first / SLOTS_PER_BLOCK] = block;
-  loop->connection_slots += SLOTS_PER_BLOCK;
-  for (int32_t i = SLOTS_PER_BLOCK - 1; i >= 0; i--) {
-    block[i].slot = first + i;
-    block[i].next = loop->free_connections;
-    loop->free_connections = &block[i];
-  }
-  return 0;
-}
-
 mr_connection *mr_connection_take(mr_loop *loop, int fd, mr_connection_state state, int *error) {
   *error = mr_receive_ring_open(loop);
-  if (!*error && !loop->free_connections)
-    *error = slots_add(loop);
-  if (*error)
+  mr_connection *connection = *error ? NULL : mr_slots_take(&loop->connections, sizeof *connection);
+  if (!connection) {
+    *error = *error ? *error : -ENOMEM;
     return NULL;
-  mr_connection *connection = loop->free_connections;
-  loop->free_connections = connection->next;
-  *connection = (mr_connection){.slot = connection->slot,
-                                .generation = connection->generation + 1,
-                                .fd = fd,
-                                .state = (uint8_t)state,
-                                .read_high = MR_READ_HIGH,
-                                .read_low = MR_READ_LOW,
-                                .linger_timer = -1};
+  }
+  connection->fd = fd;
+  connection->state = (uint8_t)state;
+  connection->read_high = MR_READ_HIGH;
+  connection->read_low = MR_READ_LOW;
+  connection->linger_timer = -1;
   loop->statistics.connections++;
   if (loop->statistics.connections > loop->statistics.connections_peak)
     loop->statistics.connections_peak = loop->statistics.connections;
@@ -65,7 +45,7 @@ int mr_connection_accepted(mr_loop *loop, int fd, int takes_descriptors) {
   }
   loop->statistics.accepted++;
   mr_receive_arm(loop, connection);
-  return connection->slot;
+  return connection->slot.number;
 }
 
 /* A socket as `how` wants it, not yet connected. */
@@ -116,8 +96,7 @@ int mr_connection_connect(mr_loop *loop, const mr_address *address, const mr_con
   connection->target = target;
   error = how && how->takes_descriptors ? mr_passing_receive_enable(connection) : 0;
   if (!error)
-    error = mr_uring_connect(loop->ring, fd, &target->any, length,
-                             user_data_make(OPERATION_CONNECT, connection->generation, connection->slot));
+    error = mr_uring_connect(loop->ring, fd, &target->any, length, user_data_of(OPERATION_CONNECT, &connection->slot));
   if (error) {
     free(target);
     connection->target = NULL;
@@ -126,7 +105,7 @@ int mr_connection_connect(mr_loop *loop, const mr_address *address, const mr_con
   }
   connection->owed++;
   loop->statistics.operations++;
-  return connection->slot;
+  return connection->slot.number;
 }
 
 /* The first bytes of a fast-open connection have gone out, and the SYN with them. */
@@ -145,7 +124,7 @@ void mr_connection_connected(mr_loop *loop, mr_connection *connection, int32_t r
     connection->state = CONNECTION_OPEN;
     if (result < 0)
       connection->send_error = connection->receive_error = result;
-    mr_event_push(loop, MR_EVENT_CONNECTED, connection->slot, result);
+    mr_event_push(loop, MR_EVENT_CONNECTED, connection->slot.number, result);
     mr_receive_arm(loop, connection);
   }
   mr_connection_settle(loop, connection);
@@ -155,26 +134,22 @@ void mr_connection_settle(mr_loop *loop, mr_connection *connection) {
   if (connection->state != CONNECTION_CLOSED || connection->owed || connection->dirty || connection->receive_parked)
     return;
   connection->state = CONNECTION_FREE;
-  connection->next = loop->retired_connections;
-  loop->retired_connections = connection;
+  mr_slots_retire(&loop->connections, &connection->slot);
 }
 
-/* Retired slots become free between turns, so that an event in the array never speaks of a slot's next owner. */
 void mr_connections_recycle(mr_loop *loop) {
-  while (loop->retired_connections) {
-    mr_connection *connection = loop->retired_connections;
-    loop->retired_connections = connection->next;
+  for (mr_slot *slot = loop->connections.retired; slot; slot = slot->next) {
+    mr_connection *connection = (mr_connection *)slot;
     mr_queue_clear(loop, &connection->output);
     if (connection->stream)
       mr_stream_free(connection);
-    connection->next = loop->free_connections;
-    loop->free_connections = connection;
     loop->statistics.connections--;
   }
+  mr_slots_recycle(&loop->connections);
 }
 
 static void cancel(mr_loop *loop, const mr_connection *connection, mr_operation operation) {
-  mr_uring_cancel_quietly(loop->ring, user_data_make(operation, connection->generation, connection->slot), 0);
+  mr_uring_cancel_quietly(loop->ring, user_data_of(operation, &connection->slot), 0);
 }
 
 void mr_connection_finish(mr_loop *loop, mr_connection *connection) {
@@ -280,7 +255,7 @@ void mr_connection_read_marks(mr_loop *loop, int slot, uint32_t high, uint32_t l
 }
 
 void mr_connection_guard(mr_loop *loop, int slot, mr_guard *out) {
-  *out = (mr_guard){loop, slot, mr_connection_at(loop, slot)->generation};
+  *out = (mr_guard){loop, slot, mr_connection_at(loop, slot)->slot.generation};
 }
 
 void mr_guard_release(mr_guard *guard) {
@@ -289,7 +264,7 @@ void mr_guard_release(mr_guard *guard) {
   if (!loop || !mr_loop_lives(loop))
     return;
   mr_connection *connection = mr_connection_at(loop, guard->slot);
-  if (connection->generation != guard->generation || connection->state == CONNECTION_FREE ||
+  if (connection->slot.generation != guard->generation || connection->state == CONNECTION_FREE ||
       connection->state >= CONNECTION_FLUSHING)
     return;
   loop->statistics.forgotten++;
@@ -303,7 +278,7 @@ void mr_connection_expired(mr_loop *loop, int32_t slot) {
 }
 
 void mr_connections_destroy(mr_loop *loop, int flushing) {
-  for (int32_t slot = 0; slot < loop->connection_slots; slot++) {
+  for (int32_t slot = 0; slot < loop->connections.count; slot++) {
     mr_connection *connection = mr_connection_at(loop, slot);
     if (flushing || connection->state != CONNECTION_FLUSHING)
       mr_connection_finish(loop, connection);
@@ -319,10 +294,8 @@ int mr_streams_create(mr_loop *loop) {
 void mr_streams_destroy(mr_loop *loop) {
   if (loop->receive)
     mr_receive_ring_close(loop);
-  for (int32_t i = 0; i < loop->connection_slots / SLOTS_PER_BLOCK; i++)
-    free(loop->connections[i]);
-  for (int32_t i = 0; i < loop->listener_slots / SLOTS_PER_BLOCK; i++)
-    free(loop->listeners[i]);
+  mr_slots_destroy(&loop->connections);
+  mr_slots_destroy(&loop->listeners);
   for (void *block = loop->piece_blocks, *next; block; block = next) {
     next = *(void **)block; /* each begins with its link */
     free(block);

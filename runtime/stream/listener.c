@@ -14,37 +14,18 @@
 
 static const int64_t retry_delay_ns = 100000000;
 
-static mr_listener *listener_at(mr_loop *loop, int32_t slot) {
-  return &loop->listeners[slot / SLOTS_PER_BLOCK][slot % SLOTS_PER_BLOCK];
-}
-
-static int slots_add(mr_loop *loop) {
-  int32_t first = loop->listener_slots;
-  if (first / SLOTS_PER_BLOCK == BLOCKS_MAX)
-    return -ENFILE;
-  mr_listener *block = calloc(SLOTS_PER_BLOCK, sizeof *block);
-  if (!block)
-    return -ENOMEM;
-  loop->listeners[first / SLOTS_PER_BLOCK] = block;
-  loop->listener_slots += SLOTS_PER_BLOCK;
-  for (int32_t i = SLOTS_PER_BLOCK - 1; i >= 0; i--) {
-    block[i].slot = first + i;
-    block[i].fd = -1;
-    block[i].next_free = loop->free_listeners;
-    loop->free_listeners = &block[i];
-  }
-  return 0;
+static mr_listener *listener_at(const mr_loop *loop, int32_t slot) {
+  return mr_slots_at(&loop->listeners, slot, sizeof(mr_listener));
 }
 
 static void retry_later(mr_loop *loop, mr_listener *listener) {
-  listener->retry_timer = mr_timers_start(loop, retry_delay_ns, TIMER_ACCEPT, listener->slot);
+  listener->retry_timer = mr_timers_start(loop, retry_delay_ns, TIMER_ACCEPT, listener->slot.number);
   if (listener->retry_timer < 0)
-    mr_event_push(loop, MR_EVENT_ACCEPTED, listener->slot, -ENOMEM);
+    mr_event_push(loop, MR_EVENT_ACCEPTED, listener->slot.number, -ENOMEM);
 }
 
 static void start(mr_loop *loop, mr_listener *listener) {
-  if (mr_uring_accept(loop->ring, listener->fd,
-                      user_data_make(OPERATION_ACCEPT, listener->generation, listener->slot))) {
+  if (mr_uring_accept(loop->ring, listener->fd, user_data_of(OPERATION_ACCEPT, &listener->slot))) {
     retry_later(loop, listener);
     return;
   }
@@ -53,31 +34,29 @@ static void start(mr_loop *loop, mr_listener *listener) {
 }
 
 int mr_listener_open(mr_loop *loop, const mr_address *address, const mr_listen *how) {
-  int error = loop->free_listeners ? 0 : slots_add(loop);
-  if (error)
-    return error;
   mr_bound_file *file;
   int fd = mr_bound_open(address, how, &file);
   if (fd < 0)
     return fd;
-  mr_listener *listener = loop->free_listeners;
-  loop->free_listeners = listener->next_free;
-  *listener = (mr_listener){.slot = listener->slot,
-                            .generation = listener->generation + 1,
-                            .fd = fd,
-                            .file = file,
-                            .takes_descriptors = how && (how->flags & MR_LISTEN_TAKE_DESCRIPTORS),
-                            .retry_timer = -1};
+  mr_listener *listener = mr_slots_take(&loop->listeners, sizeof *listener);
+  if (!listener) {
+    mr_bound_file_remove(&file);
+    close(fd);
+    return -ENOMEM;
+  }
+  listener->fd = fd;
+  listener->file = file;
+  listener->takes_descriptors = how && (how->flags & MR_LISTEN_TAKE_DESCRIPTORS);
+  listener->retry_timer = -1;
   loop->statistics.listeners++;
   start(loop, listener);
-  return listener->slot;
+  return listener->slot.number;
 }
 
 static void settle(mr_loop *loop, mr_listener *listener) {
   if (listener->fd >= 0 || listener->owed)
     return;
-  listener->next_free = loop->free_listeners;
-  loop->free_listeners = listener;
+  mr_slots_retire(&loop->listeners, &listener->slot);
   loop->statistics.listeners--;
 }
 
@@ -129,17 +108,17 @@ void mr_listener_complete(mr_loop *loop, int32_t slot, const mr_completion *done
   if (result >= 0) {
     result = mr_connection_accepted(loop, result, listener->takes_descriptors);
     if (result >= 0)
-      mr_event_push(loop, MR_EVENT_ACCEPTED, listener->slot, result);
+      mr_event_push(loop, MR_EVENT_ACCEPTED, listener->slot.number, result);
   }
   if (more)
     return;
   if (is_shortage(result)) {
-    mr_event_push(loop, MR_EVENT_SHORTAGE, listener->slot, result);
+    mr_event_push(loop, MR_EVENT_SHORTAGE, listener->slot.number, result);
     retry_later(loop, listener);
   } else if (result >= 0 || is_of_one_connection(result)) {
     start(loop, listener);
   } else {
-    mr_event_push(loop, MR_EVENT_ACCEPTED, listener->slot, result);
+    mr_event_push(loop, MR_EVENT_ACCEPTED, listener->slot.number, result);
   }
 }
 
@@ -175,7 +154,7 @@ void mr_listener_close(mr_loop *loop, int slot) {
   if (listener->retry_timer >= 0)
     mr_timers_stop(loop, listener->retry_timer);
   if (listener->owed)
-    mr_uring_cancel_quietly(loop->ring, user_data_make(OPERATION_ACCEPT, listener->generation, slot), 0);
+    mr_uring_cancel_quietly(loop->ring, user_data_of(OPERATION_ACCEPT, &listener->slot), 0);
   mr_bound_file_remove(&listener->file);
   if (mr_uring_close_quietly(loop->ring, listener->fd, 0))
     close(listener->fd);
@@ -183,7 +162,11 @@ void mr_listener_close(mr_loop *loop, int slot) {
   settle(loop, listener);
 }
 
+void mr_listeners_recycle(mr_loop *loop) {
+  mr_slots_recycle(&loop->listeners);
+}
+
 void mr_listeners_destroy(mr_loop *loop) {
-  for (int32_t slot = 0; slot < loop->listener_slots; slot++)
+  for (int32_t slot = 0; slot < loop->listeners.count; slot++)
     mr_listener_close(loop, slot);
 }

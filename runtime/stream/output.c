@@ -159,7 +159,7 @@ static int send_single(mr_loop *loop, mr_connection *connection, int quick, uint
 }
 
 static int send_start(mr_loop *loop, mr_connection *connection) {
-  uint64_t user_data = user_data_make(OPERATION_SEND, connection->generation, connection->slot);
+  uint64_t user_data = user_data_of(OPERATION_SEND, &connection->slot);
   int by_stream = connection->stream && mr_stream_sends(connection->stream);
   int has_files = connection->output.files != 0;
   int quick = !connection->send_refused && !by_stream && !has_files;
@@ -254,7 +254,7 @@ void mr_output_complete(mr_loop *loop, mr_connection *connection, int64_t result
     shutdown_when_sent(loop, connection);
     if (connection->write_wanted && (connection->send_error || connection->output.bytes <= connection->write_mark)) {
       connection->write_wanted = 0;
-      mr_event_push(loop, MR_EVENT_WRITABLE, connection->slot, 0);
+      mr_event_push(loop, MR_EVENT_WRITABLE, connection->slot.number, 0);
     }
     if (connection->state == CONNECTION_FLUSHING && !connection->output.first)
       mr_connection_finish(loop, connection);

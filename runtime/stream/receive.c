@@ -143,7 +143,7 @@ void mr_receive_arm(mr_loop *loop, mr_connection *connection) {
   if (connection->state != CONNECTION_OPEN || connection->receive_armed || connection->receive_paused ||
       connection->receive_parked || connection->end_of_stream || connection->receive_error || connection->write_only)
     return;
-  uint64_t user_data = user_data_make(OPERATION_RECEIVE, connection->generation, connection->slot);
+  uint64_t user_data = user_data_of(OPERATION_RECEIVE, &connection->slot);
   int error = connection->stream ? mr_stream_receive(loop, connection, user_data)
                                  : mr_uring_receive(loop->ring, connection->fd, RECEIVE_GROUP, user_data);
   if (error) {
@@ -183,8 +183,7 @@ static void deliver(mr_loop *loop, mr_connection *connection, mr_iovec *slice) {
   if (connection->input.bytes >= connection->read_high && !connection->receive_paused) {
     connection->receive_paused = 1;
     if (connection->receive_armed)
-      mr_uring_cancel_quietly(loop->ring, user_data_make(OPERATION_RECEIVE, connection->generation, connection->slot),
-                              0);
+      mr_uring_cancel_quietly(loop->ring, user_data_of(OPERATION_RECEIVE, &connection->slot), 0);
   }
 }
 
@@ -220,7 +219,7 @@ void mr_receive_complete(mr_loop *loop, mr_connection *connection, const mr_comp
   }
   if (connection->read_wanted && (connection->input.first || connection->end_of_stream || connection->receive_error)) {
     connection->read_wanted = 0;
-    mr_event_push(loop, MR_EVENT_READABLE, connection->slot, 0);
+    mr_event_push(loop, MR_EVENT_READABLE, connection->slot.number, 0);
   }
   mr_receive_arm(loop, connection);
   mr_connection_settle(loop, connection);

@@ -107,7 +107,7 @@ int mr_stream_open(mr_loop *loop, int fd, uint32_t flags) {
     connection->kept = 0;
   }
   mr_receive_arm(loop, connection);
-  return connection->slot;
+  return connection->slot.number;
 }
 
 /* Hands on `error`, the result of preparing an operation, which goes to a worker where it might block the loop. */

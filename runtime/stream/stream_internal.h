@@ -60,8 +60,7 @@ typedef struct mr_stream {
 } mr_stream;
 
 struct mr_connection {
-  int32_t slot;
-  uint32_t generation;
+  mr_slot slot;
   int fd;
   uint8_t state;
   uint8_t receive_armed;
@@ -86,7 +85,6 @@ struct mr_connection {
   mr_queue input, output;
   mr_iovec reserved;       /* what mr_connection_reserve has given out, empty when that is room behind the last piece */
   uint32_t reserved_bytes; /* how much of it was asked for */
-  struct mr_connection *next; /* free or retired */
   struct mr_connection *next_dirty, *next_parked, *next_quick;
   uint64_t sending_bytes;
   uint64_t received, sent;
@@ -94,16 +92,14 @@ struct mr_connection {
   mr_socket_name *target;       /* while it connects: must live until that is submitted */
 };
 
-struct mr_listener {
-  int32_t slot;
-  uint32_t generation;
+typedef struct mr_listener {
+  mr_slot slot;
   int fd; /* -1: free or closed */
   uint32_t owed;
   uint8_t takes_descriptors; /* as what it accepts does */
   int32_t retry_timer;       /* -1: none */
   mr_bound_file *file;       /* of a Unix socket */
-  struct mr_listener *next_free;
-};
+} mr_listener;
 
 typedef struct mr_receive_entry {
   mr_iovec memory;
@@ -128,7 +124,7 @@ struct mr_message {
 };
 
 static inline mr_connection *mr_connection_at(mr_loop *loop, int32_t slot) {
-  return &loop->connections[(uint32_t)slot / SLOTS_PER_BLOCK][(uint32_t)slot % SLOTS_PER_BLOCK];
+  return mr_slots_at(&loop->connections, slot, sizeof(mr_connection));
 }
 
 /* receive.c */
@@ -192,6 +188,7 @@ void mr_connections_destroy(mr_loop *loop, int flushing); /* all of them, or all
 
 /* listener.c */
 void mr_listener_expired(mr_loop *loop, int32_t slot); /* its timer has: accepts again */
+void mr_listeners_recycle(mr_loop *loop);
 void mr_listener_complete(mr_loop *loop, int32_t slot, const mr_completion *done);
 void mr_listeners_destroy(mr_loop *loop);
 

@@ -111,7 +111,7 @@ void mr_loop_features_get(mr_loop *loop, mr_loop_features *out) {
 /* The connection that a completion is for, or NULL when its slot has another owner by now. */
 static mr_connection *connection_of(mr_loop *loop, const mr_completion *done) {
   mr_connection *connection = mr_connection_at(loop, (int32_t)(uint32_t)done->user_data);
-  if (generation_matches(done->user_data, connection->generation))
+  if (generation_matches(done->user_data, connection->slot.generation))
     return connection;
   loop->statistics.stale++;
   return NULL;
@@ -143,7 +143,7 @@ static void complete(mr_loop *loop, const mr_completion *done) {
       mr_signals_collect(loop);
     break;
   case OPERATION_CALL:
-    if (generation_matches(done->user_data, mr_call_at(loop, slot)->generation))
+    if (generation_matches(done->user_data, mr_call_at(loop, slot)->slot.generation))
       mr_call_complete(loop, mr_call_at(loop, slot), done->result);
     else
       loop->statistics.stale++;
@@ -289,6 +289,7 @@ int mr_loop_turn(mr_loop *loop, double timeout) {
   mr_timers_recycle(loop);
   loop->event_count = 0;
   mr_connections_recycle(loop);
+  mr_listeners_recycle(loop);
   mr_processes_recycle(loop);
   mr_calls_recycle(loop);
   mr_datagrams_recycle(loop);
