@@ -127,7 +127,10 @@ describe("static files", function()
           assert.equal(1, select(2, head:gsub("\r\nLast%-Modified: ", "")))
         end
       end
-    end, { fields = { ["X-Own"] = "own", ["accept-ranges"] = "none", ["X-Two"] = { "1", "2" } }, cache_control = "no-store" },
+    end, {
+      cache_control = "no-store",
+      fields = { ["X-Own"] = "own", ["accept-ranges"] = "none", ["X-Two"] = { "1", "2" } },
+    },
       function(handler)
         return function(request, response)
           response:set_field("X-Path", request.path):set_field("last-modified", "never")

@@ -224,7 +224,9 @@ describe("a file that can't be written to a connection", function()
 
   it("because the arguments are none, raises", function()
     with_file("x", function(_, client, _, file)
-      for _, arguments in ipairs { {}, { "path" }, { file, -1 }, { file, 0.5 }, { file, 0, -1 }, { file, 0, "1" }, { file, 0 / 0 } } do
+      for _, arguments in ipairs {
+        {}, { "path" }, { file, -1 }, { file, 0.5 }, { file, 0, -1 }, { file, 0, "1" }, { file, 0 / 0 },
+      } do
         local ok, failure = pcall(client.write_file, client, unpack(arguments, 1, 3))
         assert.is_false(ok)
         assert.equal("argument", failure.code)
