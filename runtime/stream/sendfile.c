@@ -112,10 +112,13 @@ double mr_connection_write_file(mr_loop *loop, int slot, int fd, double offset, 
   return error ? error : (double)connection->output.bytes;
 }
 
+/* 1: yes, 0: no, -1: the file system has no such reads (tmpfs). */
 static int can_read_now(int fd, uint64_t at) {
   uint8_t byte;
   const struct iovec part = {&byte, 1};
-  return preadv2(fd, &part, 1, (off_t)at, RWF_NOWAIT) == 1;
+  if (preadv2(fd, &part, 1, (off_t)at, RWF_NOWAIT) == 1)
+    return 1;
+  return errno == EOPNOTSUPP ? -1 : 0;
 }
 
 /* How many of the pages of a range are in the page cache, perhaps still being read; -1: not to be known. */
@@ -137,9 +140,9 @@ int mr_file_is_cached(int fd, double offset, uint32_t length) {
   uint64_t first = (uint64_t)offset, last = first + length - 1;
   int64_t cached = pages_cached(fd, first, length);
   if (cached >= 0)
-    return (uint64_t)cached == last / page - first / page + 1 && can_read_now(fd, last);
+    return (uint64_t)cached == last / page - first / page + 1 && can_read_now(fd, last) != 0;
   for (uint64_t at = first; at < last; at += PROBE_STRIDE)
-    if (!can_read_now(fd, at))
+    if (can_read_now(fd, at) != 1)
       return 0;
-  return can_read_now(fd, last);
+  return can_read_now(fd, last) == 1;
 }

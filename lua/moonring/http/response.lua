@@ -228,7 +228,8 @@ local function begin(exchange, status, content_type, list, length)
     stream, head.keep_alive = UNTIL_CLOSE, false
   end
   local queued, message, code = codec.write_response_head(exchange.connection, { status = status,
-    content_type = content_type, fields = list, content_length = length, chunked = stream == CHUNKS, keep_alive = head.keep_alive, minor_version = head.minor_version })
+    content_type = content_type, fields = list, content_length = length, chunked = stream == CHUNKS,
+    keep_alive = head.keep_alive, minor_version = head.minor_version })
   exchange.plain = false
   exchange.answered, exchange.sent = status, 0
   exchange.stream, exchange.stream_left = stream, length or false

@@ -23,8 +23,10 @@ local function check_number(name, value)
   end
 end
 
--- The piece by sendfile: true, or nil, message, code; false where that can't be.
-local function send(self, descriptor, at, count)
+-- Queues a piece for sendfile. Result: the bytes queued on the connection and those of the piece; false where that can't be;
+-- nil, message, code.
+local function send_piece(self, descriptor, at, left)
+  local count = math.min(QUEUE_BYTES, left)
   if self.sends_no_files or C.mr_file_is_cached(descriptor, at, count) == 0 then return false end
   local queued = C.mr_connection_write_file(self.handle, self.slot, descriptor, at, count)
   if queued == EOPNOTSUPP then
@@ -32,31 +34,31 @@ local function send(self, descriptor, at, count)
     return false
   end
   if queued < 0 then return errors.world(queued, "write_file") end
-  if queued > self.write_high then return connections.drain_written(self, count, 0) end
-  return true
+  return queued, count
 end
 
--- The piece through memory.
-local function copy(self, file, at, count)
-  local last = at + count
-  while at < last do
-    local piece, message, code = file:read(math.min(READ_BYTES, last - at), at)
-    if not piece then
-      if message then return nil, message, code end
-      return nil, ("write_file: %s has become shorter"):format(file.path), "ENODATA"
-    end
-    at = at + piece:remaining()
-    local ok, failure
-    ok, failure, message, code = pcall(self.write, self, piece)
-    piece:release()
-    if not ok then error(failure, 0) end
-    if not failure then return nil, message, code end
+-- Reads a piece and queues it. The same results, but for false.
+local function copy_piece(self, file, at, left)
+  local piece, message, code = file:read(math.min(READ_BYTES, left), at)
+  if not piece then
+    if message then return nil, message, code end
+    return nil, ("write_file: %s has become shorter"):format(file.path), "ENODATA"
   end
-  return true
+  local count = piece:remaining()
+  if not self.slot then -- closed by somebody else meanwhile
+    piece:release()
+    refuse_closed "write_file"
+  end
+  local queued
+  queued, message, code = self:queue(piece)
+  piece:release()
+  if not queued then return nil, message, code end
+  return queued, count
 end
 
 --- Queues bytes of an open file for sending. On TCP what is in the page cache is not copied (sendfile(2)): where the file is
---- written to meanwhile, the new bytes may be what is sent. Waits while too much is queued; the file may be closed afterwards.
+--- written to meanwhile, the new bytes may be what is sent. Waits while too much is queued, and when that is cancelled the
+--- error tells of the bytes as write's does. The file may be closed afterwards.
 ---@param file moonring.File one that has offsets; its position stays where it is
 ---@param offset? integer bytes from its beginning; default 0
 ---@param length? integer bytes; default: up to its end
@@ -76,14 +78,20 @@ function Connection:write_file(file, offset, length)
     length = math.max(status.size - at, 0)
   end
   check_number("a length", length)
-  local last = at + length
-  while at < last do
-    local count = math.min(QUEUE_BYTES, last - at)
+  local left = length
+  while left > 0 do
     if not self.slot then refuse_closed "write_file" end
-    local ok, message, code = send(self, file:descriptor_of "read", at, count)
-    if ok == false then ok, message, code = copy(self, file, at, count) end
-    if not ok then return nil, message, code end
-    at = at + count
+    local queued, count, code = send_piece(self, file:descriptor_of "write_file", at, left)
+    if queued == false then
+      queued, count, code = copy_piece(self, file, at, left)
+    end
+    if not queued then return nil, count, code end
+    at, left = at + count, left - count
+    if queued > self.write_high then
+      local ok, message
+      ok, message, code = connections.drain_written(self, length, left)
+      if not ok then return nil, message, code end
+    end
   end
   return true
 end

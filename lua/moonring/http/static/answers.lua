@@ -1,5 +1,5 @@
---- moonring.http.static.answers: how a file becomes a response: whole, compressed, in ranges, or not at all because the client
--- has it.
+--- moonring.http.static.answers: how a file becomes a response: whole, compressed, in ranges, or not at all because
+-- the client has it.
 --
 -- What stays the same from request to request is made once for each file and kept with it: an *answer* is a form in
 -- which it is sent, with its type, tag and fields. Internal.

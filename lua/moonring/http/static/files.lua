@@ -1,8 +1,9 @@
 --- moonring.http.static.files: files that are asked for often.
 --
 -- They stay open, and after a moment are looked at anew. The content of small ones stays in memory: as a string up to
--- TEXT_MAX, which goes out in one piece with its head, as a buffer above that, which is sent without being copied. What is larger
--- still is not read at all: it goes from the page cache to the socket. docs/performance.md has the sizes from which on that pays.
+-- TEXT_MAX, which goes out in one piece with its head, as a buffer above that, which is sent without being copied. What
+-- is larger still is not read at all: it goes from the page cache to the socket. docs/performance.md has the sizes from
+-- which on that pays.
 -- Internal.
 
 local fs = require "moonring.fs"
