@@ -6,10 +6,8 @@
 #define MR_DATAGRAM_INTERNAL_H
 
 #include "datagram/datagram.h"
-#include "loop/loop_internal.h"
-#include "loop/slots.h"
+#include "loop/queue.h"
 #include "socket/socket_internal.h"
-#include "stream/stream_internal.h"
 
 enum {
   DATAGRAM_MAX_BYTES = 65536,     /* no UDP datagram is longer */

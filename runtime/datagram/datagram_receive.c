@@ -219,17 +219,11 @@ static void deliver(mr_loop *loop, mr_datagram *datagram, uint32_t index) {
   if (message.length > datagram->max_bytes)
     message.length = datagram->max_bytes;
   if (buffer_take(loop, ring, index, message.offset + message.length, &piece->iovec)) {
-    piece->next = loop->free_pieces;
-    loop->free_pieces = piece;
+    mr_piece_give(loop, piece);
     datagram->statistics.dropped++;
     return;
   }
-  piece->next = NULL;
-  if (datagram->input.last)
-    datagram->input.last->next = piece;
-  else
-    datagram->input.first = piece;
-  datagram->input.last = piece;
+  mr_queue_link(&datagram->input, piece);
   datagram->input.bytes += piece->iovec.capacity;
   datagram->queued++;
   datagram->statistics.received++;

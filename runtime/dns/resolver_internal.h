@@ -6,7 +6,6 @@
 
 #include "dns/resolver.h"
 #include "loop/loop_internal.h"
-#include "loop/slots.h"
 
 struct mr_resolvers {
   mr_slots resolvers, watches, questions;

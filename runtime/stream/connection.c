@@ -296,10 +296,6 @@ void mr_streams_destroy(mr_loop *loop) {
     mr_receive_ring_close(loop);
   mr_slots_destroy(&loop->connections);
   mr_slots_destroy(&loop->listeners);
-  for (void *block = loop->piece_blocks, *next; block; block = next) {
-    next = *(void **)block; /* each begins with its link */
-    free(block);
-  }
   free(loop->receive);
   free(loop->messages);
 }

@@ -1,120 +1,26 @@
 /*
- * output.c - queues of slices, and the sending side of connections.
+ * output.c - the sending side of connections.
  *
  * At most one send is in flight on a connection: two would interleave once the socket's buffer is full. What is written
  * meanwhile queues behind it and goes out with the next, gathered. A send is first tried without waiting, which nearly always
- * succeeds and then costs no completion; when the socket has no room, a second one waits for it. Pieces that lie one behind the other in memory, as small
- * writes of one turn do, are glued into one. Sends are prepared once a turn, just before the ring is entered, so that all
- * that a handler wrote leaves together.
+ * succeeds and then costs no completion; when the socket has no room, a second one waits for it. Sends are prepared once a
+ * turn, just before the ring is entered, so that all that a handler wrote leaves together.
  */
 #include "stream/stream_internal.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 enum {
-  PIECES_PER_BLOCK = 256,
   COPY_PIECE_BYTES = 262144,
   RESERVE_BYTES = 1024, /* small responses are put into chunks where many of them find room side by side */
 };
 
-typedef struct piece_block {
-  struct piece_block *next;
-  mr_piece pieces[PIECES_PER_BLOCK];
-} piece_block;
-
-mr_piece *mr_piece_take(mr_loop *loop) {
-  if (!loop->free_pieces) {
-    piece_block *block = calloc(1, sizeof *block);
-    if (!block)
-      return NULL;
-    block->next = loop->piece_blocks;
-    loop->piece_blocks = block;
-    for (int i = PIECES_PER_BLOCK - 1; i >= 0; i--) {
-      block->pieces[i].next = loop->free_pieces;
-      loop->free_pieces = &block->pieces[i];
-    }
-  }
-  mr_piece *piece = loop->free_pieces;
-  loop->free_pieces = piece->next;
-  piece->next = NULL;
-  return piece;
-}
-
-static void queue_link(mr_queue *queue, mr_piece *piece) {
-  if (queue->last)
-    queue->last->next = piece;
-  else
-    queue->first = piece;
-  queue->last = piece;
-}
-
-int mr_queue_append(mr_loop *loop, mr_queue *queue, mr_iovec *iovec) {
-  uint32_t length = iovec->length;
-  if (!queue->last || mr_piece_is_file(queue->last) || !mr_iovec_extend(&queue->last->iovec, iovec)) {
-    mr_piece *piece = mr_piece_take(loop);
-    if (!piece) {
-      mr_iovec_release(iovec);
-      return -ENOMEM;
-    }
-    /* Handed on as it is: what moves inside the loop needs no new generation to tell old holders by. */
-    piece->iovec = *iovec;
-    *iovec = (mr_iovec){0};
-    queue_link(queue, piece);
-  }
-  queue->bytes += length;
-  return 0;
-}
-
-/* Takes the first piece, whose bytes are counted out of the queue, off it and releases what its iovec still holds. */
-void mr_queue_drop_first(mr_loop *loop, mr_queue *queue) {
-  mr_piece *piece = queue->first;
-  queue->first = piece->next;
-  if (!queue->first)
-    queue->last = NULL;
-  if (mr_piece_is_file(piece)) {
-    close(piece->file);
-    queue->files--;
-  }
-  mr_iovec_drop(&piece->iovec);
-  piece->next = loop->free_pieces;
-  loop->free_pieces = piece;
-}
-
-void mr_queue_clear(mr_loop *loop, mr_queue *queue) {
-  while (queue->first)
-    mr_queue_drop_first(loop, queue);
-  queue->bytes = 0;
-}
-
-/* Takes `bytes` that have gone out off the front. */
-static void queue_consume(mr_loop *loop, mr_queue *queue, uint64_t bytes) {
-  queue->bytes -= bytes;
-  while (bytes) {
-    mr_piece *piece = queue->first;
-    mr_iovec *iovec = &piece->iovec;
-    if (bytes < iovec->length && mr_piece_is_file(piece)) {
-      piece->offset += (int64_t)bytes;
-      iovec->length -= (uint32_t)bytes;
-      return;
-    }
-    if (bytes < iovec->length) {
-      iovec->data += bytes;
-      iovec->length -= (uint32_t)bytes;
-      iovec->capacity -= (uint32_t)bytes;
-      return;
-    }
-    bytes -= iovec->length;
-    mr_queue_drop_first(loop, queue);
-  }
-}
-
 void mr_output_took(mr_loop *loop, mr_connection *connection, uint64_t bytes) {
   loop->statistics.bytes_sent += bytes;
   connection->sent += bytes;
-  queue_consume(loop, &connection->output, bytes);
+  mr_queue_consume(loop, &connection->output, bytes);
 }
 
 static void mark_dirty(mr_loop *loop, mr_connection *connection) {
@@ -285,7 +191,7 @@ int mr_output_append_file(mr_loop *loop, mr_connection *connection, int fd, int6
   piece->iovec = (mr_iovec){.length = length};
   piece->file = fd;
   piece->offset = offset;
-  queue_link(&connection->output, piece);
+  mr_queue_link(&connection->output, piece);
   connection->output.files++;
   connection->output.bytes += length;
   mark_dirty(loop, connection);

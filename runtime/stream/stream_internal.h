@@ -6,8 +6,7 @@
 #ifndef MR_STREAM_INTERNAL_H
 #define MR_STREAM_INTERNAL_H
 
-#include "loop/loop_internal.h"
-#include "memory/iovec_internal.h"
+#include "loop/queue.h"
 #include "socket/socket_internal.h"
 #include "stream/standard.h"
 #include "stream/stream.h"
@@ -18,24 +17,6 @@ enum {
   SEND_IOVECS_MAX = 64, /* pieces in one send */
   MESSAGES_MAX = 64,    /* gathered sends prepared between two submissions */
 };
-
-/* A link of an input or output queue: memory, or bytes of a file, of which the iovec has the length only. */
-struct mr_piece {
-  mr_iovec iovec;
-  mr_piece *next;
-  int64_t offset; /* of the file's next byte */
-  int file;       /* a descriptor, the piece's own */
-};
-
-typedef struct mr_queue {
-  mr_piece *first, *last;
-  uint64_t bytes;
-  uint32_t files; /* pieces that are of files; in output only */
-} mr_queue;
-
-static inline int mr_piece_is_file(const mr_piece *piece) {
-  return !piece->iovec.reference;
-}
 
 typedef enum mr_connection_state {
   CONNECTION_FREE,
@@ -148,10 +129,6 @@ int mr_stream_shutdown(mr_loop *loop, mr_connection *connection);
 void mr_stream_free(mr_connection *connection);
 
 /* output.c */
-mr_piece *mr_piece_take(mr_loop *loop);
-void mr_queue_drop_first(mr_loop *loop, mr_queue *queue);
-void mr_queue_clear(mr_loop *loop, mr_queue *queue);
-int mr_queue_append(mr_loop *loop, mr_queue *queue, mr_iovec *iovec); /* takes the reference, also on failure */
 /* The first pieces as a message, which stays where it is until it is submitted; counted in sending_bytes. NULL: no room. */
 mr_message *mr_output_gather(mr_loop *loop, mr_connection *connection);
 void mr_output_prepare(

@@ -54,6 +54,7 @@ static void kinds_destroy(mr_loop *loop) {
   mr_processes_destroy(loop);
   mr_calls_destroy(loop);
   mr_streams_destroy(loop);
+  mr_pieces_destroy(loop);
 }
 
 int mr_loop_create(const mr_loop_options *options, mr_loop **out) {
