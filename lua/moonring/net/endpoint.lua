@@ -89,6 +89,7 @@ local function describe_wait(self, waiting)
   return (side and side.what .. " of " or "") .. tostring(self)
 end
 
+--- Internal.
 ---@class moonring.net.Side
 ---@field tasks table<integer, moonring.Task> by slot: who waits there
 ---@field what string what it waits in, for reports

@@ -21,9 +21,10 @@ local M = {
   WRITE_HIGH = core.WRITE_HIGH,
   WRITE_LOW = core.WRITE_LOW,
   LINGER = core.LINGER,
-  Connection = core.Connection, -- the class, for moonring.trace
-  new = core.new,
 }
+
+--- The class, and what wraps a slot of the loop as one of it. Internal.
+M.Connection, M.new = core.Connection, core.new
 
 ---@class moonring.StreamOptions
 ---@field keep? boolean closing the connection leaves the descriptor open
