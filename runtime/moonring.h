@@ -20,7 +20,7 @@
 #endif
 
 /* Raised by one whenever a declaration that Lua sees changes its meaning; compared when the Lua modules load the library. */
-enum { MR_ABI = 5 };
+enum { MR_ABI = 6 };
 
 /* The ABI number that the library was built with. */
 MR_API int mr_abi(void);
@@ -29,38 +29,38 @@ MR_API int mr_abi(void);
 MR_API const char *mr_error_name(int error);
 MR_API const char *mr_error_text(int error);
 
-#include "iovec.h"
+#include "memory/iovec.h"
 
-#include "trace.h"
+#include "memory/trace.h"
 
-#include "buffer.h"
+#include "buffer/buffer.h"
 
-#include "bytes.h"
+#include "bytes/bytes.h"
 
-#include "crypto.h"
+#include "system/crypto.h"
 
-#include "deflate.h"
+#include "buffer/deflate.h"
 
-#include "pool.h"
+#include "buffer/pool.h"
 
-#include "scan.h"
+#include "bytes/scan.h"
 
-#include "address.h"
+#include "socket/address.h"
 
-#include "loop.h"
+#include "loop/loop.h"
 
-#include "terminal.h"
+#include "system/terminal.h"
 
-#include "descriptor.h"
+#include "system/descriptor.h"
 
-#include "process.h"
+#include "process/process.h"
 
-#include "standard.h"
+#include "stream/standard.h"
 
-#include "call.h"
+#include "call/call.h"
 
-#include "datagram.h"
+#include "datagram/datagram.h"
 
-#include "resolver.h"
+#include "dns/resolver.h"
 
 #endif

@@ -2,7 +2,8 @@
 --
 -- Any number of subscriptions may ask for the same signal; each gets every one. While there is one, the signal does
 -- nothing else: a script that subscribes to INT has taken Ctrl-C over (at a REPL it gets what the REPL has no use for). When
--- the last has been closed or forgotten, what was before holds again. Signals are not counted: of several that come before a subscriber looks, it sees one.
+-- the last has been closed or forgotten, what was before holds again. Signals are not counted: of several that come before
+-- a subscriber looks, it sees one.
 
 local native = require "moonring.native"
 local errors = require "moonring.errors"
@@ -205,7 +206,7 @@ function Signal:close()
       if loop.started then settle(number) end
     end
   end
-  while self.queue:wake_first(nil) do end
+  self.queue:wake_all(nil)
 end
 
 function Signal:__tostring()

@@ -144,6 +144,7 @@ local RequestHead = {}
 
 ---@class moonring.http.ResponseHead
 ---@field status integer 200 to 999, or 101
+---@field content_type? string
 ---@field fields? string[] name, value, name, value ...
 ---@field content_length? number bytes that follow
 ---@field chunked? boolean they follow in chunks
@@ -209,6 +210,11 @@ function module.is_interim(head) end
 
 --- Whether a text is a token (RFC 9110 section 5.6.2), such as the name of a field or a method.
 function module.is_token(text) end
+
+--- Joins the lines of a list of fields once for all responses that it is used in. It must not be changed any more.
+---@param fields string[] name, value, name, value ...
+---@return string[] fields
+function module.join_fields(fields) end
 
 --- What messages are bounded by unless the caller says otherwise.
 ---@type moonring.http.Limits

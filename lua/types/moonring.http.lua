@@ -300,6 +300,16 @@ function Response:upgrade(protocol, fields, serve) end
 ---@return string? code
 function Response:write(data) end
 
+--- Writes bytes of an open file as a piece of the content, without copying them where that can be: see
+--- connection:write_file.
+---@param file moonring.File
+---@param offset integer bytes from its beginning
+---@param length integer bytes, which the file must have
+---@return true? ok
+---@return string? message when the client has gone, or the file was too short
+---@return string? code
+function Response:write_file(file, offset, length) end
+
 ---@class moonring.http.Router
 local Router = {}
 
@@ -442,7 +452,7 @@ local SessionOptions = {}
 ---@field recheck? number seconds until a file is looked at anew; default 1
 ---@field cache_count? integer files that stay open; default 256
 ---@field cache_bytes? integer content that stays in memory; default 32 MiB
----@field cache_file_bytes? integer of one file that stays there; default 1 MiB
+---@field cache_file_bytes? integer of one file that stays there; default 256 KiB
 local StaticOptions = {}
 
 ---@class moonring.http.Statistics

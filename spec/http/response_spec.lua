@@ -1,6 +1,7 @@
 -- What handlers can do with requests and responses beyond send.
 
 local moonring = require "moonring"
+local fs = require "moonring.fs"
 local json = require "moonring.http.json"
 local with_stderr = require "spec.support.stderr"
 local eventually = require "spec.support.eventually"
@@ -188,6 +189,39 @@ describe("a response in pieces", function()
         size = size + buffer:remaining()
       end
       assert.is_true(size > total and size < total + 400)
+    end)
+  end)
+
+  it("is bytes of files, by length and in chunks", function()
+    moonring.scope(function(scope)
+      local file = scope:own(assert(fs.temporary_file()))
+      assert(file:write "0123456789")
+      local failures
+      local text = answer(function(_, response)
+        response:start(200, nil, 8)
+        assert.is_true(response:write_file(file, 2, 3))
+        assert.is_true(response:write "-")
+        failures = codes(function() response:write_file(file, 0, 5) end, function() response:write_file(file, 0) end,
+          function() response:write_file("path", 0, 1) end)
+        assert.is_true(response:write_file(file, 6, 3))
+      end)
+      assert.equal("234-678", text:match "\r\n\r\n(.*)")
+      assert.same({ "overflow", "argument", "argument" }, failures)
+      text = answer(function(_, response)
+        assert.is_true(response:write_file(file, 0, 0))
+        assert.is_true(response:write_file(file, 0, 10))
+        assert.is_true(response:write_file(file, 9, 1))
+      end)
+      assert.equal("a\r\n0123456789\r\n1\r\n9\r\n0\r\n\r\n", text:match "\r\n\r\n(.*)")
+      local message, code
+      text = answer(function(_, response)
+        response:start(200, nil, 20)
+        local ok
+        ok, message, code = response:write_file(file, 0, 20)
+        assert.is_nil(ok)
+      end)
+      assert.equal("ENODATA", code, message)
+      assert.equal("0123456789", text:match "\r\n\r\n(.*)") -- cut, so it does not pass for a whole one
     end)
   end)
 

@@ -1,7 +1,7 @@
 -- moonring.buffer.pool: buffers that are used again.
 --
 -- acquire gives a lease: it has every method and property of a buffer, and stands for one term of use of a record in
--- C (see runtime/pool.h). A lease that has been released never becomes valid again, whoever has the record now. It is
+-- C (see runtime/buffer/pool.h). A lease that has been released never becomes valid again, whoever has the record now. It is
 -- a value of a machine word that compiled code keeps in a register, so acquiring allocates nothing there; and so it
 -- has no finalizer: a lease that is neither released nor owned by a scope keeps its memory until the process ends.
 

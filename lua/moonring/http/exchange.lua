@@ -47,7 +47,7 @@ local function new()
     head_due = false, -- when the head has to be there, however many waits that takes
     request_due = false, -- when all of the request has to be there, once that is of interest
     timed_out = false, -- the phase that was cut short
-    queued = 0, -- bytes that were queued when the wait for a write began
+    taken = 0, -- bytes that the kernel had taken when the wait for a write was looked at last
     view = false, -- the part of the body that the handler reads
     held = ffi.new("mr_iovec"), -- keeps the head's bytes while the body is read
     head_held = false,

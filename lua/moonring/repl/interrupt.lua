@@ -1,6 +1,6 @@
 -- moonring.repl.interrupt: Ctrl-C as a signal, for code that waits and for code that computes.
 --
--- The signal wakes the loop (runtime/signal.c), and it sets a hook that LuaJIT calls from whatever it interprets next
+-- The signal wakes the loop (runtime/loop/signal.c), and it sets a hook that LuaJIT calls from whatever it interprets next
 -- (runtime/main.c). A block that computes is stopped by the hook at once. Any other task is left alone, unless it has
 -- held the loop for PATIENCE, so that the loop doesn't come to hear of the signal. Code that has been compiled runs
 -- no hook: there the second Ctrl-C ends the process. A stock luajit has no such hook at all.

@@ -9,7 +9,7 @@ local status = require "moonring.fs.status"
 local File = require("moonring.fs.file.core").File
 
 local C = native.C
-local begin, wait, check_offset, failed, done = call.begin, call.wait, common.check_offset, common.failed, common.done
+local begin, wait, check_offset, failed, done = call.begin, call.wait, errors.check_offset, common.failed, common.done
 
 local EAGAIN, EACCES = -11, -13
 -- Seconds between two tries of a lock: the first, and the longest.

@@ -7,12 +7,11 @@ local errors = require "moonring.errors"
 local loop = require "moonring.loop"
 local memory = require "moonring.memory"
 local iovec = require "moonring.iovec"
-local common = require "moonring.fs.common"
 local scheduler = require "moonring.scheduler"
 local stream = require "moonring.stream"
 
 local C, ffi = native.C, native.ffi
-local check_offset = common.check_offset
+local check_offset = errors.check_offset
 local PARTS_MAX = tonumber(C.MR_CALL_PARTS_MAX)
 
 local M = {}

@@ -11,7 +11,7 @@ local core = require "moonring.fs.file.core"
 
 local C = native.C
 local band = bit.band
-local begin, wait, check_offset, failed = call.begin, call.wait, common.check_offset, common.failed
+local begin, wait, check_offset, failed = call.begin, call.wait, errors.check_offset, common.failed
 local File, of = core.File, buffers.of
 local descriptor_of, offset_for, end_use, guarded = File.descriptor_of, core.offset_for, core.end_use, core.guarded
 local ANCHORED, HEAP = tonumber(C.MR_BUFFER_ANCHORED), tonumber(C.MR_BUFFER_HEAP)

@@ -10,7 +10,7 @@ local core = require "moonring.fs.file.core"
 
 local C, ffi = native.C, native.ffi
 local band = bit.band
-local begin, wait, check_offset, failed = call.begin, call.wait, common.check_offset, common.failed
+local begin, wait, check_offset, failed = call.begin, call.wait, errors.check_offset, common.failed
 local File, of = core.File, buffers.of
 local descriptor_of, offset_for, end_use, guarded = File.descriptor_of, core.offset_for, core.end_use, core.guarded
 local chain_class = getmetatable(chains.new())

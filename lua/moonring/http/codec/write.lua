@@ -39,6 +39,7 @@ end
 
 ---@class moonring.http.ResponseHead
 ---@field status integer 200 to 999, or 101
+---@field content_type? string
 ---@field fields? string[] name, value, name, value ...
 ---@field content_length? number bytes that follow
 ---@field chunked? boolean they follow in chunks
@@ -58,6 +59,7 @@ function M.response_head(writable, head)
       tostring(status))
   end
   local lines = { ("HTTP/1.1 %d %s"):format(status, reasons[status] or "") }
+  if head.content_type then lines[2] = format.line("Content-Type", head.content_type) end
   if head.fields then lines[#lines + 1] = format.lines(head.fields) end
   if status == 101 then
     if type(head.upgrade) ~= "string" or not format.is_value(head.upgrade) or head.upgrade == "" then

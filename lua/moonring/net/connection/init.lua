@@ -13,6 +13,7 @@ require "moonring.net.connection.reading"
 require "moonring.net.connection.writing"
 require "moonring.net.connection.tuning"
 require "moonring.net.connection.passing"
+require "moonring.net.connection.sendfile"
 
 local C, ffi = native.C, native.ffi
 local wait_in, writers = endpoint.wait_in, core.writing.tasks

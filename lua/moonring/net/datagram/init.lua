@@ -57,8 +57,7 @@ end
 ---@return string? code "EADDRINUSE", "EACCES", "ENETUNREACH", ...
 function M.open(given)
   local what = "net.datagram"
-  given = given or {}
-  if type(given) ~= "table" then errors.raise("argument", "%s: the options are a table, not a %s", what, type(given)) end
+  given = errors.options(what, given)
   local peer = given.connect and options.address_of(what, given.connect)
   local bound = options.bound_of(what, given, peer)
   local how, wanted = options.options_of(what, given), options.settings_of(what, given)
