@@ -4,10 +4,8 @@ local errors = require "moonring.errors"
 local support = require "spec.support.process"
 local eventually = require "spec.support.eventually"
 
-local own_pid = io.open("/proc/self/stat"):read "*n"
-
 local function send(name)
-  os.execute(("kill -%s %d"):format(name, own_pid))
+  os.execute(("kill -%s %d"):format(name, support.own_pid))
 end
 
 -- Whether a process, this one unless another is given, catches the signal.
