@@ -163,6 +163,7 @@ local function next_chunk(self, buffer)
     if taken == C.MR_SCAN_LONG_EXTENSION then
       return refuse(self, 400, limits_of.exceeded("chunk extension too long", self.limits, "chunk_extension_bytes"))
     end
+    if taken == C.MR_SCAN_MUCH_FRAMING then return refuse(self, 400, "long chunk lines around little content") end
     return refuse(self, 400, "malformed chunk")
   end
   buffer.position_ = position + taken
