@@ -34,9 +34,9 @@ local function request_bytes(changes)
   for name, value in pairs(changes) do
     fields[name] = value
   end
-  local lines = { (changes.method or "GET") .. " / HTTP/1.1" }
+  local lines = { (changes.method or "GET") .. " / HTTP/" .. (changes.version or "1.1") }
   for name, value in pairs(fields) do
-    if value and name ~= "method" then lines[#lines + 1] = name .. ": " .. value end
+    if value and name ~= "method" and name ~= "version" then lines[#lines + 1] = name .. ": " .. value end
   end
   return table.concat(lines, "\r\n") .. "\r\n\r\n"
 end
@@ -131,6 +131,13 @@ describe("websocket.upgrade", function()
     ["another protocol"] = { { Upgrade = "h2c" }, 426 },
     ["no Connection: Upgrade"] = { { Connection = "keep-alive" }, 400 },
     ["another version"] = { { ["Sec-WebSocket-Version"] = "8" }, 426 },
+    ["HTTP/1.0"] = { { version = "1.0" }, 400 },
+    ["a request with content"] = { { ["Content-Length"] = "3" }, 400 },
+    ["a request with chunks"] = { { ["Transfer-Encoding"] = "chunked" }, 400 },
+    ["versions in a list"] = { { ["Sec-WebSocket-Version"] = "13, 8" }, 426 },
+    ["no version"] = { { ["Sec-WebSocket-Version"] = false }, 426 },
+    ["a long key"] = { { ["Sec-WebSocket-Key"] = "dGhlIHNhbXBsZSBub25jZSE=AAAA" }, 400 },
+    ["two keys"] = { { ["Sec-WebSocket-Key"] = "dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==" }, 400 },
     ["no key"] = { { ["Sec-WebSocket-Key"] = false }, 400 },
     ["a short key"] = { { ["Sec-WebSocket-Key"] = "c2hvcnQ=" }, 400 },
     ["a key that is no base64"] = { { ["Sec-WebSocket-Key"] = "************************" }, 400 },
@@ -141,7 +148,10 @@ describe("websocket.upgrade", function()
       with_server({ origins = { "https://good.test" } }, echo, function(url)
         local text, connection = exchange(url, request_bytes(case[1]))
         assert.equal(tostring(case[2]), text:match "^HTTP/1.1 (%d+)")
-        if case[2] == 426 then assert.truthy(text:find "Sec%-WebSocket%-Version: 13") end
+        if case[2] == 426 then
+          assert.truthy(text:find "\r\nSec%-WebSocket%-Version: 13\r\n")
+          assert.truthy(text:find "\r\nUpgrade: websocket\r\n")
+        end
         connection:close(0)
       end)
     end)
