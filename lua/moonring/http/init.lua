@@ -227,6 +227,34 @@ function M.static(root, options)
   return require("moonring.http.static").new(root, options)
 end
 
+--- Middleware that lets pages of other origins read answers: see moonring.http.middleware.cors.
+---@param options moonring.http.CorsOptions
+---@return function
+function M.cors(options)
+  return require("moonring.http.middleware.cors").new(options)
+end
+
+--- Middleware that asks for user and password: see moonring.http.middleware.basic_auth.
+---@param options moonring.http.BasicAuthOptions
+---@return function
+function M.basic_auth(options)
+  return require("moonring.http.middleware.basic_auth").new(options)
+end
+
+--- Middleware that compresses what handlers send: see moonring.http.middleware.compress.
+---@param options? moonring.http.CompressOptions
+---@return function
+function M.compress(options)
+  return require("moonring.http.middleware.compress").new(options)
+end
+
+--- Middleware that bounds how often a client may ask: see moonring.http.middleware.rate_limit.
+---@param options moonring.http.RateLimitOptions
+---@return function
+function M.rate_limit(options)
+  return require("moonring.http.middleware.rate_limit").new(options)
+end
+
 M.percent_decode, M.percent_encode = codec.percent_decode, codec.percent_encode
 M.parse_pairs, M.format_pairs = codec.parse_pairs, codec.format_pairs
 M.date = codec.date
