@@ -125,6 +125,39 @@ describe("websocket.upgrade", function()
     end)
   end)
 
+  it("takes one that comes behind other requests, and nothing behind it for a request", function()
+    moonring.scope(function(scope)
+      local server, seen = scope:own(assert(http.server { port = 0 })), {}
+      scope:spawn(function()
+        server:serve(function(request, response)
+          seen[#seen + 1] = request.method .. " " .. request.path
+          if request.upgrades then return websocket.upgrade(request, response, {}, echo) end
+          response:send(200, request:body())
+        end)
+      end)
+      local plain = "GET /a HTTP/1.1\r\nHost: x\r\n\r\n"
+      local post = "POST /b HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nabc"
+      local looks_like_one = wire.frame { opcode = 1, payload = plain, key = "\0\0\0\0" }
+      local text = plain .. post .. request_bytes {} .. looks_like_one .. looks_like_one
+      for at = 0, #text, 17 do -- cut anywhere
+        seen = {}
+        local connection = assert(net.connect { port = server.port })
+        connection:write(text:sub(1, at))
+        connection:flush()
+        moonring.sleep(0)
+        connection:write(text:sub(at + 1))
+        local got = ""
+        while select(2, got:gsub("\129" .. string.char(#plain) .. plain, "")) < 2 do
+          got = got .. assert(connection:read()):read_string()
+        end
+        assert.is_truthy(got:find "^HTTP/1.1 200 .*HTTP/1.1 200 .*\r\n\r\nabcHTTP/1.1 101 ")
+        assert.same({ "GET /a", "POST /b", "GET /" }, seen)
+        connection:close(0)
+      end
+      server:close()
+    end)
+  end)
+
   for name, case in pairs {
     ["another method"] = { { method = "POST", ["Content-Length"] = "0" }, 405 },
     ["no Upgrade"] = { { Upgrade = false }, 426 },
