@@ -3,7 +3,8 @@
  *
  * The build preprocesses this header with MR_CDEF defined and embeds the result as the text for ffi.cdef, so no
  * structure is declared twice. The headers below therefore hold plain declarations, enums in place of #define'd numbers,
- * and keep #include, static asserts and inline functions inside `#ifndef MR_CDEF`.
+ * and keep static asserts, inline functions and the C library's headers inside `#ifndef MR_CDEF`. They name each other by
+ * relative paths, because installed nobody's include path leads to them.
  *
  * Conventions: results are counts or slots >= 0, failures are negative errno values. Lengths are bytes, times are
  * seconds as double. A function that takes a pointer to a structure borrows it for the call unless it says otherwise.
@@ -11,56 +12,27 @@
 #ifndef MR_MOONRING_H
 #define MR_MOONRING_H
 
-#ifndef MR_CDEF
-#include <stddef.h>
-#include <stdint.h>
-#define MR_API __attribute__((visibility("default")))
-#else
-#define MR_API
-#endif
-
-/* Raised by one whenever a declaration that Lua sees changes its meaning; compared when the Lua modules load the library. */
-enum { MR_ABI = 5 };
-
-/* The ABI number that the library was built with. */
-MR_API int mr_abi(void);
-
-/* Name ("ECONNRESET") and sentence ("connection reset by peer") of an errno value, positive or negative. Static strings. */
-MR_API const char *mr_error_name(int error);
-MR_API const char *mr_error_text(int error);
-
-#include "iovec.h"
-
-#include "trace.h"
-
-#include "buffer.h"
-
-#include "bytes.h"
-
-#include "crypto.h"
-
-#include "deflate.h"
-
-#include "pool.h"
-
-#include "scan.h"
-
-#include "address.h"
-
-#include "loop.h"
-
-#include "terminal.h"
-
-#include "descriptor.h"
-
-#include "process.h"
-
-#include "standard.h"
-
-#include "call.h"
-
-#include "datagram.h"
-
-#include "resolver.h"
+#include "api.h"
+#include "buffer/buffer.h"
+#include "buffer/deflate.h"
+#include "buffer/pool.h"
+#include "bytes/bytes.h"
+#include "bytes/scan.h"
+#include "call/call.h"
+#include "datagram/datagram.h"
+#include "dns/resolver.h"
+#include "loop/loop.h"
+#include "memory/iovec.h"
+#include "memory/trace.h"
+#include "process/process.h"
+#include "socket/address.h"
+#include "socket/bind.h"
+#include "stream/standard.h"
+#include "stream/stream.h"
+#include "system/crypto.h"
+#include "system/descriptor.h"
+#include "system/error.h"
+#include "system/terminal.h"
+#include "turn/turn.h"
 
 #endif

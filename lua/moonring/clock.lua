@@ -5,7 +5,7 @@
 -- something to tell, and then jumps to the next timer. Timers due at the same instant fire in the order of their
 -- start.
 --
--- A timer's object is told by expired(), from the scheduler. Real timers live in C (runtime/timer.c) and have numbers
+-- A timer's object is told by expired(), from the scheduler. Real timers live in C (runtime/loop/timer.c) and have numbers
 -- from 0 on, virtual ones live here and have negative numbers, so that one can be stopped whichever clock rules by
 -- then.
 

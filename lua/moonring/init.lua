@@ -140,11 +140,11 @@ local memory_names = {
 }
 local loop_names = {
   "turns", "enters", "completions", "events", "accepted", "connections", "connections_peak", "listeners", "timers",
-  "operations", "calls", "forgotten", "stale", "sends", "bytes_received", "bytes_sent", "bytes_copied", "receive_refusals",
-  "receive_ring_bytes", "incremental", "processes", "spawned",
+  "operations", "calls", "forgotten", "stale", "sends", "bytes_received", "bytes_sent", "bytes_from_files", "bytes_copied",
+  "receive_refusals", "receive_ring_bytes", "incremental", "processes", "spawned",
 }
 
---- The loop's counters; see mr_loop_statistics in runtime/loop.h. `memory` is a table of those of its memory, `tasks`
+--- The loop's counters; see mr_loop_statistics in runtime/loop/loop.h. `memory` is a table of those of its memory, `tasks`
 --- the number of tasks that have not ended.
 ---@return table
 function M.stats()

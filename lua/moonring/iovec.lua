@@ -1,4 +1,4 @@
--- moonring.iovec: counted slices of native memory, as C has them; runtime/iovec.h has the model, docs/memory.md the
+-- moonring.iovec: counted slices of native memory, as C has them; runtime/memory/iovec.h has the model, docs/memory.md the
 -- use.
 --
 -- An iovec object owns one reference. Release it, or give it to a scope (scope:own); what is forgotten is released by a

@@ -63,7 +63,7 @@ end
 --- See moonring.retry. Internal.
 function M.retry(options, fn, ...)
   local settings = settings_of(options)
-  if type(fn) ~= "function" then errors.raise("argument", "moonring.retry: a function is needed, not a %s", type(fn)) end
+  errors.check_function("moonring.retry", fn)
   local attempt = 0
   while true do
     attempt = attempt + 1

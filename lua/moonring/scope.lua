@@ -11,7 +11,7 @@
 -- Opening one costs some ten nanoseconds, because a scope is two tables. Its frame stands in the task's chain and is
 -- used again. The handle is what the block gets: new each time and cut off from the frame at the end, so that who keeps
 -- it is told "closed" and never meets the frame's next user. moonring doesn't store it anywhere; where the block
--- doesn't either, compiled code makes no table at all. Buffers are on a list in C (runtime/pool.h) as long as nothing
+-- doesn't either, compiled code makes no table at all. Buffers are on a list in C (runtime/buffer/pool.h) as long as nothing
 -- else is owned. A frame that has nothing but such buffers is lean, and its end is a few lines.
 --
 -- A `record` is what has the state of a scope: a frame or a task.

@@ -21,6 +21,14 @@ function Body:end_of_stream() end
 ---@return boolean
 function Body:is_done() end
 
+--- Whether it is known to be over the limit before it has come.
+---@return boolean
+function Body:is_refused() end
+
+--- Lowers the limit of this body; what has been handed on counts.
+---@param max number bytes of content
+function Body:limit(max) end
+
 --- The next run of content in the buffer: its length, and the offset in the buffer where it lies; the buffer's position is
 --- behind it afterwards. Call it until it returns nil, then again with more bytes behind the remaining ones.
 ---@param buffer ffi.cdata* mr_buffer with the received bytes in [position, limit)
@@ -144,6 +152,7 @@ local RequestHead = {}
 
 ---@class moonring.http.ResponseHead
 ---@field status integer 200 to 999, or 101
+---@field content_type? string
 ---@field fields? string[] name, value, name, value ...
 ---@field content_length? number bytes that follow
 ---@field chunked? boolean they follow in chunks
@@ -209,6 +218,11 @@ function module.is_interim(head) end
 
 --- Whether a text is a token (RFC 9110 section 5.6.2), such as the name of a field or a method.
 function module.is_token(text) end
+
+--- Joins the lines of a list of fields once for all responses that it is used in. It must not be changed any more.
+---@param fields string[] name, value, name, value ...
+---@return string[] fields
+function module.join_fields(fields) end
 
 --- What messages are bounded by unless the caller says otherwise.
 ---@type moonring.http.Limits

@@ -49,7 +49,7 @@ function Iovec:release() end
 ---@return moonring.Iovec
 function Iovec:set_length(length) end
 
---- counted slices of native memory, as C has them; runtime/iovec.h has the model, docs/memory.md the
+--- counted slices of native memory, as C has them; runtime/memory/iovec.h has the model, docs/memory.md the
 --- use.
 --- 
 --- An iovec object owns one reference. Release it, or give it to a scope (scope:own); what is forgotten is released by a

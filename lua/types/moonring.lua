@@ -553,7 +553,7 @@ function module.sleep_op(seconds) end
 ---@return moonring.Task
 function module.spawn(fn, ...) end
 
---- The loop's counters; see mr_loop_statistics in runtime/loop.h. `memory` is a table of those of its memory, `tasks`
+--- The loop's counters; see mr_loop_statistics in runtime/loop/loop.h. `memory` is a table of those of its memory, `tasks`
 --- the number of tasks that have not ended.
 ---@return table
 function module.stats() end

@@ -160,6 +160,17 @@ function Connection:statistics() end
 ---@return string? code
 function Connection:write(data) end
 
+--- Queues bytes of an open file for sending. On TCP what is in the page cache is not copied (sendfile(2)): where the file is
+--- written to meanwhile, the new bytes may be what is sent. Waits while too much is queued, and when that is cancelled the
+--- error tells of the bytes as write's does. The file may be closed afterwards.
+---@param file moonring.File one that has offsets; its position stays where it is
+---@param offset? integer bytes from its beginning; default 0
+---@param length? integer bytes; default: up to its end
+---@return true? ok
+---@return string? message
+---@return string? code "ENODATA": the file is shorter than that, and what it had has been queued; "EMFILE"
+function Connection:write_file(file, offset, length) end
+
 ---@class moonring.StreamOptions
 ---@field keep? boolean closing the connection leaves the descriptor open
 ---@field descriptors? boolean a Unix socket: receive_descriptor is going to be used

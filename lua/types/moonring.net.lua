@@ -185,6 +185,10 @@ local SocketOptions = {}
 --- servers and clients over TCP and Unix sockets, datagram sockets.
 local module = {}
 
+--- Raises for options that are neither a listener's nor among `own`. Internal.
+---@param own table<string, any>
+function module.check_listen_options(what, given, own) end
+
 --- Connects to a server. A host's name is resolved, and all of its addresses are tried as RFC 8305 has it. Deadline
 --- and cancellation are the scope's.
 --- ```lua
@@ -211,11 +215,11 @@ function module.connect(given) end
 function module.connect_op(given) end
 
 --- Opens a datagram socket: bound where a host or a port is given, connected where `connect` is.
----@param options? moonring.DatagramOptions
+---@param given? moonring.DatagramOptions
 ---@return moonring.DatagramSocket? socket
 ---@return string? message
 ---@return string? code "EADDRINUSE", "EACCES", "ENETUNREACH", ...
-function module.datagram(options) end
+function module.datagram(given) end
 
 --- Listens for connections.
 ---@param given moonring.ListenOptions

@@ -1,7 +1,7 @@
 ---@meta moonring.trace
 -- Made by scripts/reference from the comments in lua/moonring; what is changed here is lost.
 
---- the Lua side of trace mode (runtime/trace.h): tells C which line of Lua is at work.
+--- the Lua side of trace mode (runtime/memory/trace.h): tells C which line of Lua is at work.
 --- 
 --- When the mode is turned on, the methods of iovecs, buffers and connections are wrapped: each call notes the line
 --- that made it before it goes on, and one that finds something closed has C report who closed it. Off, nothing is

@@ -85,6 +85,60 @@ describe("static files", function()
     end)
   end)
 
+  it("of every size are the same however they are kept, whole and in part", function()
+    -- Around what is kept as a string, as a buffer, and not at all: the last of them goes by sendfile.
+    with_files(function(ask, root)
+      for _, size in ipairs { 1, 16383, 16384, 16385, 39999, 40000, 40001, 131072, 1048577 } do
+        local content = BIG:sub(8, size + 7)
+        assert(fs.write_file(root .. "/file", content))
+        local by_sendfile = moonring.stats().bytes_from_files
+        for _ = 1, 3 do
+          local status, body, head = ask "/file"
+          assert.equal(200, status)
+          assert.is_true(body == content)
+          assert.equal(tostring(size), field(head, "Content-Length"))
+        end
+        by_sendfile = moonring.stats().bytes_from_files - by_sendfile
+        assert.equal(size > 40000 and 3 * size or 0, by_sendfile)
+        for _, range in ipairs { { 0, 0 }, { size - 1, size - 1 }, { math.floor(size / 3), math.floor(size / 2) } } do
+          local status, body = ask("/file", ("Range: bytes=%d-%d\r\n"):format(range[1], range[2]))
+          assert.equal(206, status)
+          assert.is_true(body == content:sub(range[1] + 1, range[2] + 1))
+        end
+        local status, body, head = ask("/file", nil, "HEAD")
+        assert.equal(200, status)
+        assert.equal("", body)
+        assert.equal(tostring(size), field(head, "Content-Length"))
+      end
+    end, { cache_file_bytes = 40000, recheck = 0 })
+  end)
+
+  it("have the fields that middleware sets, and those of their options, once", function()
+    with_files(function(ask)
+      for _, path in ipairs { "/a.txt", "/text.txt", "/big.bin" } do
+        for _, fields in ipairs { "", "Range: bytes=0-1\r\n", "Accept-Encoding: gzip\r\n" } do
+          local _, _, head = ask(path, fields)
+          assert.equal(path, field(head, "X-Path"))
+          assert.equal("own", field(head, "X-Own"))
+          assert.equal("no-store", field(head, "Cache-Control"))
+          assert.equal("bytes", field(head, "Accept-Ranges")) -- not the user's
+          assert.equal(1, select(2, head:lower():gsub("\r\naccept%-ranges:", "")))
+          assert.equal(2, select(2, head:gsub("\r\nX%-Two: ", "")))
+          assert.equal(1, select(2, head:gsub("\r\nLast%-Modified: ", "")))
+        end
+      end
+    end, {
+      cache_control = "no-store",
+      fields = { ["X-Own"] = "own", ["accept-ranges"] = "none", ["X-Two"] = { "1", "2" } },
+    },
+      function(handler)
+        return function(request, response)
+          response:set_field("X-Path", request.path):set_field("last-modified", "never")
+          return handler(request, response)
+        end
+      end)
+  end)
+
   it("too big to keep go out piece by piece", function()
     with_files(function(ask)
       assert.is_true(select(2, ask "/big.bin") == BIG)
@@ -267,8 +321,16 @@ describe("static files", function()
       assert.equal("12", content)
       assert.equal("text/x-own", field(head, "Content-Type"))
       assert.equal("ENOENT", select(2, ask "/none"))
+      for number = 1, 3 do -- one table of options, changed in between
+        assert.equal(tostring(number), field(select(3, ask "/counted"), "X-Count"))
+      end
     end, nil, function(_, root)
+      local counted = { fields = { ["X-Count"] = 0 } }
       return function(request, response)
+        if request.path == "/counted" then
+          counted.fields["X-Count"] = tostring(counted.fields["X-Count"] + 1)
+          return response:file(root .. "/a.txt", counted)
+        end
         if request.path == "/x" then return response:file(root .. "/a.txt", { media_type = "text/x-own" }) end
         local _, _, code = response:file(root .. "/none")
         response:send(404, code)

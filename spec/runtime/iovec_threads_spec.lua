@@ -13,7 +13,7 @@ end
 local directory
 local function build(name, flags)
   directory = directory or run("true") and io.popen("mktemp -d"):read("*l")
-  local sources = SOURCES:gsub("%S+", "runtime/%0")
+  local sources = SOURCES:gsub("%S+", "runtime/memory/%0")
   local command = "cc -std=c11 -D_GNU_SOURCE -O1 -g -Iruntime %s spec/runtime/iovec_threads.c %s -o %s/%s -lpthread"
   local status, text = run(command:format(flags, sources, directory, name))
   assert(status == 0, text)

@@ -4,6 +4,7 @@ local native = require "moonring.native"
 local moonring = require "moonring"
 local net = require "moonring.net"
 local buffer = require "moonring.buffer"
+local fs = require "moonring.fs"
 
 local C, ffi = native.C, native.ffi
 local EAGAIN, EMSGSIZE, EPIPE, ENOENT = -11, -90, -32, -2
@@ -332,6 +333,27 @@ describe("a loop", function()
       assert.equal(0, tonumber(stats(loop).stale))
     end)
     assert.equal(0, C.mr_loop_destroy(loop, 5))
+  end)
+
+  it("ends with files queued and waiting for room, at every moment", function()
+    moonring.scope(function(scope)
+      local file = scope:own(assert(fs.temporary_file()))
+      assert(file:truncate(8388608))
+      for turns = 0, 4 do
+        with_connection(nil, function(loop, slot, client)
+          local queued
+          for _ = 1, 8 do
+            queued = C.mr_connection_write_file(loop, slot, file.descriptor, 0, 8388608)
+            assert.is_true(queued > 0)
+          end
+          for _ = 1, turns do
+            assert.is_true(C.mr_loop_turn(loop, 0) >= 0)
+          end
+          if turns == 3 then C.mr_connection_close(loop, slot, 10) end
+          if turns > 2 then client:close(0) end -- a reset, in the middle
+        end)
+      end
+    end)
   end)
 
   it("ends with everything in flight: accepts, receives, sends, connects, timers", function()

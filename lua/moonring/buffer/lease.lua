@@ -1,7 +1,7 @@
 -- moonring.buffer.lease: where leases come from, and the lists of them that scopes have. Internal.
 --
--- A lease is a buffer that stands for one term of use of a record in C (runtime/pool.h, moonring.buffer.pool). Its methods
--- are loaded with the first one that is made: most starts make none.
+-- A lease is a buffer that stands for one term of use of a record in C (runtime/buffer/pool.h, moonring.buffer.pool). Its
+-- methods are loaded with the first one that is made: most starts make none.
 
 local native = require "moonring.native"
 local errors = require "moonring.errors"

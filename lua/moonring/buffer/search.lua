@@ -1,5 +1,5 @@
 -- moonring.buffer.search: searching, comparing, filling, masking and summing the remaining bytes. The work is done by C
--- kernels (runtime/bytes.c); comparison is by bytes. Offsets count from the position, and none of these moves it.
+-- kernels (runtime/bytes/bytes.c); comparison is by bytes. Offsets count from the position, and none of these moves it.
 
 local native = require "moonring.native"
 local errors = require "moonring.errors"

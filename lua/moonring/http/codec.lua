@@ -41,6 +41,7 @@ return {
   --- Answers `Expect: 100-continue` (RFC 9110 section 15.2.1).
   continue = "HTTP/1.1 100 Continue\r\n\r\n",
   set_date = format.set_date,
+  join_fields = format.join_fields,
   date = format.date,
   is_bodiless = format.is_bodiless,
   is_token = format.is_token,

@@ -113,7 +113,7 @@ local function deadline_of(exchange, phase)
   local deadline = now + timeouts[phase]
   if phase == "write" then
     local connection = exchange.connection
-    if connection.slot then exchange.queued = C.mr_connection_queued(connection.handle, connection.slot) end
+    if connection.slot then exchange.taken = C.mr_connection_sent(connection.handle, connection.slot) end
     return deadline
   end
   if phase == "head" then
@@ -150,9 +150,9 @@ end
 
 -- A client that takes little is slow; one that takes nothing is gone.
 local function takes_bytes(exchange, connection)
-  local queued = C.mr_connection_queued(connection.handle, connection.slot)
-  local takes = queued < exchange.queued
-  exchange.queued = queued
+  local taken = C.mr_connection_sent(connection.handle, connection.slot)
+  local takes = taken > exchange.taken
+  exchange.taken = taken
   return takes
 end
 

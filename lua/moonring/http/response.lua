@@ -111,14 +111,16 @@ local function split_fields(fields, content_type)
   return take_all(content_type, list, fields, name)
 end
 
--- Those of the call, and those that were set before and have none of their name among them. Names are taken in any case.
+-- Those of the call, and those that were set before and have none of their name among them. Names are taken in any case. Vary is a
+-- list to which a handler adds what its answer depends on, whatever middleware has said.
 local function join_fields(list, set)
   local given = {}
   for number = 1, #list, 2 do
     given[tostring(list[number]):lower()] = true
   end
   for number = 1, #set, 2 do
-    if not given[set[number]:lower()] then add(list, set[number], set[number + 1]) end
+    local name = set[number]:lower()
+    if not given[name] or name == "vary" then add(list, set[number], set[number + 1]) end
   end
   return list
 end
@@ -199,6 +201,17 @@ function Response:set_cookie(name, value, attributes)
   return self:add_field("Set-Cookie", codec.format_cookie(name, value, attributes))
 end
 
+-- The fields of a response to come, when its own are a list that nobody may change. As above, they stand before set ones.
+local function merge_list(exchange, list)
+  local set = exchange.fields
+  if not set then return list end
+  local all = {}
+  for number = 1, #list do
+    all[number] = list[number]
+  end
+  return join_fields(all, set)
+end
+
 -- Whole responses -----------------------------------------------------------------------------------------------------
 
 -- A client that was not told to continue may or may not send the body: what follows can't be told apart.
@@ -216,12 +229,9 @@ local function begin(exchange, status, content_type, list, length)
   elseif head.minor_version == 0 then
     stream, head.keep_alive = UNTIL_CLOSE, false
   end
-  local all = { "Content-Type", content_type }
-  for number = 1, list and #list or 0 do
-    all[number + 2] = list[number]
-  end
-  local queued, message, code = codec.write_response_head(exchange.connection, { status = status, fields = all,
-    content_length = length, chunked = stream == CHUNKS, keep_alive = head.keep_alive, minor_version = head.minor_version })
+  local queued, message, code = codec.write_response_head(exchange.connection, { status = status,
+    content_type = content_type, fields = list, content_length = length, chunked = stream == CHUNKS,
+    keep_alive = head.keep_alive, minor_version = head.minor_version })
   exchange.plain = false
   exchange.answered, exchange.sent = status, 0
   exchange.stream, exchange.stream_left = stream, length or false
@@ -244,10 +254,9 @@ local function send_apart(exchange, status, body, content_type, list)
   return ok, message, code
 end
 
-local function send(exchange, status, body, fields, default_type)
+local function send_merged(exchange, status, body, content_type, list)
   local head = exchange.head
   settle_continue(exchange)
-  local content_type, list = merge_fields(exchange, fields, default_type)
   if type(body) ~= "string" or #body > WRITE_HIGH then
     if type(body) ~= "string" and not buffer.is(body) then
       errors.raise("argument", "response:send: the body is a %s: a string or a buffer is needed", type(body))
@@ -264,7 +273,24 @@ local function send(exchange, status, body, fields, default_type)
   if queued > WRITE_HIGH then return drain(exchange) end
   return true
 end
+
+local function send(exchange, status, body, fields, default_type)
+  local content_type, list = merge_fields(exchange, fields, default_type)
+  return send_merged(exchange, status, body, content_type, list)
+end
 M.send = send
+
+--- Sends the response whose fields but its type are a list { name, value, name, value ... }. Internal.
+function M.send_list(self, status, body, content_type, list)
+  local exchange = unanswered(self, "send")
+  return send_merged(exchange, status, body, content_type, merge_list(exchange, list))
+end
+
+--- Sends a head in the same way, whose `length` bytes of content are written after it. Internal.
+function M.start_list(self, status, content_type, list, length)
+  local exchange = unanswered(self, "start")
+  return begin(exchange, status, content_type, merge_list(exchange, list), length)
+end
 
 --- Sends the response: status, body and the length of it. A buffer's memory is sent as it is and must not be changed
 --- any more.
@@ -342,15 +368,15 @@ function Response:start(status, fields, length)
   return begin(exchange, status or exchange.status or 200, content_type, list, length)
 end
 
-local function refuse_length(exchange, count)
-  errors.raise("overflow", "response:write: %.0f bytes are more than the %.0f that are left of the announced length", count,
-    exchange.stream_left)
+local function refuse_length(exchange, what, count)
+  errors.raise("overflow", "response:%s: %.0f bytes are more than the %.0f that are left of the announced length", what,
+    count, exchange.stream_left)
 end
 
--- A buffer as one chunk: its memory is not copied.
-local function write_chunk_buffer(connection, data, count)
+-- One chunk whose content is not copied: what connection[method](connection, ...) writes.
+local function write_chunk(connection, count, method, ...)
   local ok, message, code = connection:write(codec.chunk_line(count))
-  if ok then ok, message, code = connection:write(data) end
+  if ok then ok, message, code = connection[method](connection, ...) end
   if ok then ok, message, code = connection:write "\r\n" end
   return ok, message, code
 end
@@ -367,6 +393,38 @@ local function write_chunk_string(exchange, data)
   return true
 end
 
+-- Makes ready for `count` more bytes of the content: true, false where there are none to be written, or nil, message, code.
+local function ready_for(self, exchange, what, count)
+  if not exchange.answered then
+    local ok, message, code = self:start()
+    if not ok then return nil, message, code end
+  end
+  local stream = exchange.stream
+  if not stream or stream == ENDED then
+    errors.raise("closed", "response:%s: the response has been sent to its end", what)
+  end
+  if count == 0 or stream == NOTHING then return false end
+  if stream == LENGTH then
+    if count > exchange.stream_left then refuse_length(exchange, what, count) end
+    exchange.stream_left = exchange.stream_left - count
+  end
+  exchange.sent = exchange.sent + count
+  return true
+end
+
+-- Writes `count` bytes of the content by connection[method](connection, ...), which may wait.
+local function write_apart(exchange, count, method, ...)
+  local connection = exchange.connection
+  local ok, message, code
+  if exchange.stream == CHUNKS then
+    ok, message, code = deadlines.wait(exchange, "write", write_chunk, connection, count, method, ...)
+  else
+    ok, message, code = deadlines.wait(exchange, "write", connection[method], connection, ...)
+  end
+  if not ok then exchange.broken = true end
+  return ok, message, code
+end
+
 --- Writes a piece of the content: a string, or a buffer's remaining bytes, which are sent as they are. The first one
 --- sends the head where start has not. Waits while too much is queued.
 ---@param data string|moonring.Buffer
@@ -379,31 +437,29 @@ function Response:write(data)
   if not is_string and not buffer.is(data) then
     errors.raise("argument", "response:write: a string or a buffer is needed, not a %s", type(data))
   end
-  if not exchange.answered then
-    local ok, message, code = self:start()
-    if not ok then return ok, message, code end
-  end
-  local stream = exchange.stream
-  if not stream or stream == ENDED then
-    errors.raise("closed", "response:write: the response has been sent to its end")
-  end
   local count = is_string and #data or data:remaining()
-  if count == 0 or stream == NOTHING then return true end
-  if stream == LENGTH then
-    if count > exchange.stream_left then refuse_length(exchange, count) end
-    exchange.stream_left = exchange.stream_left - count
+  local ready, message, code = ready_for(self, exchange, "write", count)
+  if not ready then return ready == false or nil, message, code end
+  if exchange.stream == CHUNKS and is_string then return write_chunk_string(exchange, data) end
+  return write_apart(exchange, count, "write", data)
+end
+
+--- Writes bytes of an open file as a piece of the content, without copying them where that can be: see
+--- connection:write_file.
+---@param file moonring.File
+---@param offset integer bytes from its beginning
+---@param length integer bytes, which the file must have
+---@return true? ok
+---@return string? message when the client has gone, or the file was too short
+---@return string? code
+function Response:write_file(file, offset, length)
+  local exchange = live(self, "response:write_file")
+  if type(length) ~= "number" or length < 0 then
+    errors.raise("argument", "response:write_file: the length is a number of bytes, not %s", tostring(length))
   end
-  exchange.sent = exchange.sent + count
-  if stream == CHUNKS and is_string then return write_chunk_string(exchange, data) end
-  local connection = exchange.connection
-  local ok, message, code
-  if stream == CHUNKS then
-    ok, message, code = deadlines.wait(exchange, "write", write_chunk_buffer, connection, data, count)
-  else
-    ok, message, code = deadlines.wait(exchange, "write", connection.write, connection, data)
-  end
-  if not ok then exchange.broken = true end
-  return ok, message, code
+  local ready, message, code = ready_for(self, exchange, "write_file", length)
+  if not ready then return ready == false or nil, message, code end
+  return write_apart(exchange, length, "write_file", file, offset, length)
 end
 
 --- Waits until all that has been written is the kernel's.

@@ -1,6 +1,6 @@
 -- moonring.repl.interrupt: Ctrl-C as a signal, for code that waits and for code that computes.
 --
--- The signal wakes the loop (runtime/signal.c), and it sets a hook that LuaJIT calls from whatever it interprets next
+-- The signal wakes the loop (runtime/loop/signal.c), and it sets a hook that LuaJIT calls from whatever it interprets next
 -- (runtime/main.c). A block that computes is stopped by the hook at once. Any other task is left alone, unless it has
 -- held the loop for PATIENCE, so that the loop doesn't come to hear of the signal. Code that has been compiled runs
 -- no hook: there the second Ctrl-C ends the process. A stock luajit has no such hook at all.
@@ -17,18 +17,20 @@ local M = {}
 
 local PATIENCE = 0.5 -- seconds
 
---- Takes SIGINT: `handler()` is called from the scheduler; the task that `computing()` returns is interrupted when it runs.
---- Returns a function that gives the signal back.
----@param handler fun()
+--- Takes SIGINT: `handler()` is called from the scheduler, and says whether it was for the REPL; if not, who else wants it
+--- gets it. The task that `computing()` returns is interrupted when it runs. Returns a function that gives the signal back.
+---@param handler fun(): boolean
 ---@param computing fun(): moonring.Task?
 ---@param on_interrupt fun() called before a task is interrupted; then handler isn't
 ---@return fun() release
 function M.take(handler, computing, on_interrupt)
   local since, done
-  local former, insisted = signal.handle("INT", function()
+  signal.claim("INT", function()
     since = nil
-    if done then done = false else handler() end
-  end, true)
+    if not done then return handler() end
+    done = false
+    return true
+  end)
   if found then
     interrupt("keyboard", function()
       local now = C.mr_clock_now()
@@ -44,7 +46,7 @@ function M.take(handler, computing, on_interrupt)
   end
   return function()
     if found then interrupt("keyboard", nil) end
-    signal.handle("INT", former, insisted)
+    signal.claim("INT", nil)
   end
 end
 

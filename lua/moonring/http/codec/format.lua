@@ -195,16 +195,20 @@ local function make_line(name, value)
   return line
 end
 
-local function line_at(fields, number)
-  local name, value = fields[number], fields[number + 1]
+local function line(name, value)
   local known = lines[name]
   return known and known[value] or make_line(name, value)
+end
+
+local function line_at(fields, number)
+  return line(fields[number], fields[number + 1])
 end
 
 --- The lines of the extra fields, each with the CR LF before it. Up to three pairs without a loop, for the reason
 --- given at put_decimal.
 local function extra_lines(fields)
-  local count = #fields
+  local joined, count = fields.joined, #fields
+  if joined then return joined end
   if count == 0 then return "" end
   if count == 2 then return line_at(fields, 1) end
   if count == 4 then return line_at(fields, 1) .. line_at(fields, 3) end
@@ -217,7 +221,15 @@ local function extra_lines(fields)
   return table.concat(all)
 end
 
-format.lines = extra_lines
+format.lines, format.line = extra_lines, line
+
+--- Joins the lines of a list of fields once for all responses that it is used in. It must not be changed any more.
+---@param fields string[] name, value, name, value ...
+---@return string[] fields
+function format.join_fields(fields)
+  fields.joined = extra_lines(fields)
+  return fields
+end
 
 --- Whether a text is a token (RFC 9110 section 5.6.2), such as the name of a field or a method.
 ---@type fun(text: string): boolean

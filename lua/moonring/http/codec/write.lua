@@ -39,6 +39,7 @@ end
 
 ---@class moonring.http.ResponseHead
 ---@field status integer 200 to 999, or 101
+---@field content_type? string
 ---@field fields? string[] name, value, name, value ...
 ---@field content_length? number bytes that follow
 ---@field chunked? boolean they follow in chunks
@@ -58,6 +59,7 @@ function M.response_head(writable, head)
       tostring(status))
   end
   local lines = { ("HTTP/1.1 %d %s"):format(status, reasons[status] or "") }
+  if head.content_type then lines[2] = format.line("Content-Type", head.content_type) end
   if head.fields then lines[#lines + 1] = format.lines(head.fields) end
   if status == 101 then
     if type(head.upgrade) ~= "string" or not format.is_value(head.upgrade) or head.upgrade == "" then
@@ -111,7 +113,7 @@ local function check_request(request)
     errors.raise("argument", "write_request: target %q is empty or has spaces or control characters in it",
       tostring(request.target))
   end
-  if not is_all(request.host, C.MR_CLASS_HOST) then
+  if type(request.host) ~= "string" or C.mr_scan_host(request.host, #request.host) == 0 then
     errors.raise("argument", "write_request: host %q is not a host and port", tostring(request.host))
   end
   local fields = request.fields or {}
