@@ -116,7 +116,7 @@ describe("a mistake that is easily made", function()
   function moment.host() net.listen { host = "example.test" } end
 
   local messages = {
-    spawn = "not a nil; what it is called with comes behind it: fn, %.%.%. and not fn%(%.%.%.%)", dot = "called with a colon",
+    spawn = "not a nil; its arguments come behind it: moonring%.spawn%(fn, %.%.%.%)", dot = "called with a colon",
     select = "is a moonring%.Channel, not an operation: channel:receive_op", pool = "has no close method; give the option close",
     serve = "options such as { port = 8080 }", port = "the port is 99999, not a number from 0 to 65535",
     host = "the host is example%.test, not a numeric address",

@@ -21,7 +21,6 @@ local make_ready, turn_time = scheduler.make_ready, scheduler.turn_time
 local READY, INTERRUPTED, ENDED = scheduler.READY, scheduler.INTERRUPTED, scheduler.ENDED
 local BORN, SINCE, COUNT, ARGUMENT = scheduler.BORN, scheduler.SINCE, scheduler.COUNT, scheduler.ARGUMENT
 local SPAWNER, LINE = scheduler.SPAWNER, scheduler.LINE
-local check_function = errors.check_function
 local NEVER_BEGUN = -2
 local record_traceback = failures.record_traceback
 local innermost, adopt, disown = tree.innermost, tree.adopt, tree.disown
@@ -238,6 +237,12 @@ function M.start_owning(parent, resource, fn)
   task.resource = resource
   task[COUNT] = -1
   task:start()
+end
+
+local function check_function(what, fn)
+  if type(fn) == "function" then return end
+  errors.raise("argument", "%s: a function is needed, not a %s; its arguments come behind it: %s(fn, ...)", what, type(fn),
+    what)
 end
 
 -- A task that does not run yet. `level` is that of the public function, for whom it is done.

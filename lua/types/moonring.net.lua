@@ -185,10 +185,6 @@ local SocketOptions = {}
 --- servers and clients over TCP and Unix sockets, datagram sockets.
 local module = {}
 
---- Raises for options that are neither a listener's nor among `own`. Internal.
----@param own table<string, any>
-function module.check_listen_options(what, given, own) end
-
 --- Connects to a server. A host's name is resolved, and all of its addresses are tried as RFC 8305 has it. Deadline
 --- and cancellation are the scope's.
 --- ```lua

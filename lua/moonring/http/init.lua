@@ -43,7 +43,7 @@ end
 ---@return string? code "EADDRINUSE" ...
 function M.server(options)
   options = options or {}
-  net.check_listen_options("http.server", options, OWN_OPTIONS)
+  require("moonring.net.listener").check_options("http.server", options, OWN_OPTIONS)
   local timeouts = deadlines.merge_timeouts("http.server", options.timeouts)
   local limits = codec.merge_limits("http.server", options.limits)
   local proxies = options.trusted_proxies and require("moonring.http.forwarded").networks(options.trusted_proxies)

@@ -150,6 +150,5 @@ M.address = address
 M.datagram = datagram.open
 M.listen = listener.listen
 M.serve = listener.serve
-M.check_listen_options = listener.check_listen_options
 
 return M

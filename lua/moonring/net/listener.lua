@@ -43,9 +43,9 @@ local listen_names = {
   descriptors = true,
 }
 
---- Raises for options that are neither a listener's nor among `own`. Internal.
+--- Raises "argument" for options that are neither a listener's nor keys of `own`. Internal.
 ---@param own table<string, any>
-function M.check_listen_options(what, given, own)
+function M.check_options(what, given, own)
   options.check_table(what, given)
   options.check_names(what, given, listen_names, own)
 end
@@ -192,7 +192,7 @@ end
 
 -- What becomes of an error in one connection's handler: the others go on.
 local function report(failure, failed)
-  io.stderr:write(("moonring: a connection's handler has failed: %s\n%s\n"):format(task.text_of(failure),
+  io.stderr:write(("moonring: a connection's handler has failed: %s\n%s\n"):format(tostring(failure),
     task.traceback_of(failure, failed) or ""))
 end
 

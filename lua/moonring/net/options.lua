@@ -94,6 +94,13 @@ end
 
 local nothing = {}
 
+--- Raises "argument" for options that are no table. Internal.
+function M.check_table(what, given)
+  if type(given) ~= "table" then
+    errors.raise("argument", "%s: a table of options is needed, not a %s", what, type(given))
+  end
+end
+
 --- Raises for names that are neither the socket's options nor keys of one of the tables. Internal.
 ---@param ... table<string, any>
 function M.check_names(what, given, ...)
@@ -103,13 +110,6 @@ function M.check_names(what, given, ...)
       known = known or select(i, ...)[name]
     end
     if not known then errors.refuse_option(what, name, table_of, ...) end
-  end
-end
-
---- Raises "argument" for options that are no table. Internal.
-function M.check_table(what, given)
-  if type(given) ~= "table" then
-    errors.raise("argument", "%s: a table of options is needed, not a %s", what, type(given))
   end
 end
 

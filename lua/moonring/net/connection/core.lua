@@ -3,7 +3,6 @@
 -- The other files of this folder add the methods, each those of one subject.
 
 local native = require "moonring.native"
-local errors = require "moonring.errors"
 local loop = require "moonring.loop"
 local endpoint = require "moonring.net.endpoint"
 local stream = require "moonring.stream"
@@ -33,12 +32,8 @@ M.Connection = Connection
 
 endpoint.mix(Connection, "connection", { M.reading, M.writing })
 
--- `self`, where it is given: what the method was called on, which is no connection when a dot was written for the colon.
 local function refuse_closed(what, self)
-  if self ~= nil and getmetatable(self) ~= Connection then
-    errors.raise("argument", "connection:%s: called on a %s; a method is called with a colon", what, type(self))
-  end
-  endpoint.refuse_closed(Connection, what)
+  endpoint.refuse_closed(Connection, what, self)
 end
 
 M.refuse_closed = refuse_closed

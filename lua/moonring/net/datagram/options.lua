@@ -51,8 +51,7 @@ function M.address_of(what, value)
   end
   if not found then
     refuse(what, "%s", message or
-      "an address is needed: a moonring.Address, { host = numeric address, port = 0 to 65535 } or { path = }, not " ..
-      (type(value) == "table" and "such a table" or tostring(value)))
+      "an address is needed: a moonring.Address, { host = numeric address, port = 0 to 65535 } or { path = }")
   end
   return found
 end
@@ -96,21 +95,6 @@ local flags = {
   ipv6_only = C.MR_DATAGRAM_IPV6_ONLY,
 }
 
--- All that net.datagram takes, as keys.
-local known = {
-  host = true, port = true, path = true, connect = true, family = true, max_bytes = true, queue = true,
-  receive_buffer = true, send_buffer = true,
-}
-for name in pairs(flags) do known[name] = true end
-for _, setting in ipairs(settings) do known[setting[1]] = true end
-
---- Raises for a name that is no option.
-function M.check_names(what, options)
-  for name in pairs(options) do
-    if not known[name] then errors.refuse_option(what, name, known) end
-  end
-end
-
 --- What the socket is made with.
 function M.options_of(what, options)
   local out = ffi.new("mr_datagram_options")
@@ -122,6 +106,22 @@ function M.options_of(what, options)
   out.receive_buffer = check_integer(what, "receive_buffer", options.receive_buffer or 0, 0, 1073741824)
   out.send_buffer = check_integer(what, "send_buffer", options.send_buffer or 0, 0, 1073741824)
   return out
+end
+
+-- All that net.datagram takes, as keys.
+local known = {
+  host = true, port = true, path = true, connect = true, family = true, max_bytes = true, queue = true,
+  receive_buffer = true, send_buffer = true,
+}
+for name in pairs(flags) do known[name] = true end
+for _, setting in ipairs(settings) do known[setting[1]] = true end
+
+--- Raises "argument" for what is no table of options, or one that has others. An empty one for nil.
+---@return table
+function M.check(what, options)
+  options = errors.options(what, options)
+  errors.check_options(what, options, known)
+  return options
 end
 
 local families = { [4] = AF_INET, [6] = AF_INET6, unix = AF_UNIX }
