@@ -34,8 +34,8 @@ describe("moonring.strict", function()
 
   it("leaves moonring's own modules alone, and what was in the way of _G's before", function()
     local output, status = run [[
-      for _, name in ipairs { "net", "http", "http.client", "websocket", "fs", "dns", "process", "repl", "log", "test", "doctor",
-        "trace", "digest", "buffer", "http.json", "cache", "limiter" } do
+      for _, name in ipairs { "net", "http", "http.client", "websocket", "fs", "dns", "process", "repl", "log", "test",
+        "doctor", "trace", "digest", "buffer", "http.json", "cache", "limiter" } do
         require("moonring." .. name)
       end
       local http, moonring = require "moonring.http", require "moonring"

@@ -1,7 +1,7 @@
 --- moonring.strict: globals have to be declared, for a forgotten `local` is a variable that all tasks share.
 ---
---- After `require "moonring.strict"` (or `moonring -l moonring.strict`) reading a global that nobody has set raises, and so does
---- setting a new one inside of a function. A main chunk may set any, and so may C and rawset.
+--- After `require "moonring.strict"` (or `moonring -l moonring.strict`) reading a global that nobody has set raises, and so
+--- does setting a new one inside of a function. A main chunk may set any, and so may C and rawset.
 
 local errors = require "moonring.errors"
 
@@ -28,8 +28,8 @@ function class.__newindex(globals, name, value)
   if not declared[name] then
     local info = getinfo(2, "S")
     if info and info.what ~= "main" and info.what ~= "C" then
-      errors.raise("undeclared", "%s would be a new global, which all tasks share: write local %s, or set it in a main chunk",
-        tostring(name), tostring(name))
+      errors.raise("undeclared", "%s would be a new global, which all tasks share: write local %s, or set it in a main " ..
+        "chunk", tostring(name), tostring(name))
     end
     declared[name] = true
   end
