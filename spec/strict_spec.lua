@@ -3,8 +3,8 @@
 local process = require "moonring.process"
 local executable = require("spec.support.process").command():match "^'?([^' ]+)"
 
-local function run(script, ...)
-  local status, output = process.run { executable, "-l", "moonring.strict", "-", input = script, stderr = "stdout", ... }
+local function run(script)
+  local status, output = process.run { executable, "-e", 'require("moonring.strict").on()', "-", input = script, stderr = "stdout" }
   return output, status
 end
 

@@ -54,7 +54,7 @@ local function add_frames(text, lines, first, last, is_intended)
   local top, bottom = first, last
   while bottom >= top and is_plumbing(lines[bottom]) do bottom = bottom - 1 end
   if is_intended then
-    while top <= bottom and (is_plumbing(lines[top]) or lines[top]:find "^\t%[C%]") do top = top + 1 end
+    while top <= bottom and (is_plumbing(lines[top]) or lines[top]:find "^\t%[[Cb]") do top = top + 1 end
   elseif lines[top] and lines[top]:find("\t[C]: in function 'error'", 1, true) then
     top = top + 1
   end
@@ -81,6 +81,27 @@ local function shorten(trace, is_intended)
   end
   if first then add_frames(text, lines, first, #lines, is_intended) end
   return table.concat(text, "\n")
+end
+
+--- The program's frames in the traceback of a task that waits, and the function of moonring's that it is in; without a
+--- heading. "" when there are none.
+---@param trace string
+---@return string
+function M.frames_of(trace)
+  local lines, first = {}, nil
+  for line in trace:gmatch "[^\n]+" do
+    if line:byte() == 9 then
+      local is_plain = not is_plumbing(line) and not line:find "^\t%[[Cb]"
+      if is_plain and not first then
+        first = #lines + 1
+        if is_own(lines[first - 1] or "") then first = first - 1 end
+      end
+      lines[#lines + 1] = line
+    end
+  end
+  local last = #lines
+  while first and is_plumbing(lines[last]) do last = last - 1 end
+  return first and table.concat(lines, "\n", first, last) or ""
 end
 
 --- The traceback of an error that left a task, where one is known.

@@ -7,6 +7,7 @@ local native = require "moonring.native"
 local errors = require "moonring.errors"
 local coroutines = require "moonring.coroutines"
 local scheduler = require "moonring.scheduler"
+local failures = require "moonring.failure"
 local task = require "moonring.task"
 local loop = require "moonring.loop"
 local clock = require "moonring.clock"
@@ -28,17 +29,9 @@ local M = {}
 ---@field traceback string
 ---@field children moonring.TaskReport[]
 
--- Without what every waiting task has at the top: the wait itself.
+-- Without moonring's own frames: what it waits in is told by the wait.
 local function traceback_of(thread)
-  local lines = {}
-  for line in coroutines.traceback(thread):gmatch("[^\n]+") do
-    if line:find("moonring/scheduler.lua", 1, true) then
-      lines = {}
-    elseif line ~= "stack traceback:" then
-      lines[#lines + 1] = line
-    end
-  end
-  return table.concat(lines, "\n")
+  return failures.frames_of(coroutines.traceback(thread))
 end
 
 local collect

@@ -20,11 +20,18 @@ local M = {}
 local Session = {}
 Session.__index = Session
 
--- The names that blocks see: the session's locals, then the globals.
+-- moonring's own modules by the names that scripts give them: there without a require, unless somebody has such a name.
+local MODULES = { moonring = "moonring" }
+for name in ("buffer digest dns errors fs http iovec log net process websocket"):gmatch "%S+" do
+  MODULES[name] = "moonring." .. name
+end
+
+-- The names that blocks see: the session's locals, then the globals, then the modules.
 local function new_environment(locals, declared)
   return setmetatable({}, {
     __index = function(_, name)
       if declared[name] then return locals[name] end
+      if MODULES[name] and rawget(_G, name) == nil then return require(MODULES[name]) end
       return _G[name]
     end,
     __newindex = function(_, name, value)
@@ -59,13 +66,16 @@ end
 ---@return any
 function Session:lookup(name)
   if self.declared[name] then return self.locals[name] end
-  return rawget(_G, name)
+  local value = rawget(_G, name)
+  if value == nil and MODULES[name] then return package.loaded[MODULES[name]] end
+  return value
 end
 
 --- The names that a block can see, as keys.
 function Session:names()
   local names = {}
   for name in next, _G do names[name] = true end
+  for name in pairs(MODULES) do names[name] = true end
   for name in pairs(self.declared) do names[name] = true end
   return names
 end
