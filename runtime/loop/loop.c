@@ -27,6 +27,12 @@ void mr_loop_living_remove(const mr_loop *loop) {
   *link = loop->next_living;
 }
 
+mr_loop *mr_guard_end(mr_guard *guard) {
+  mr_loop *loop = guard->loop;
+  guard->loop = NULL;
+  return loop && mr_loop_lives(loop) ? loop : NULL;
+}
+
 void mr_event_push(mr_loop *loop, mr_event_kind kind, int32_t slot, int32_t result) {
   if (loop->ending)
     return;

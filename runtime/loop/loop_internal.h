@@ -123,6 +123,8 @@ static inline int generation_matches(uint64_t user_data, uint32_t generation) {
 void mr_loop_living_add(mr_loop *loop);
 void mr_loop_living_remove(const mr_loop *loop);
 int mr_loop_lives(const mr_loop *loop); /* whether it is one that this thread has made and not destroyed */
+/* Ends what the guard stands for. Result: its loop, or NULL when that is gone or the guard was released before. */
+mr_loop *mr_guard_end(mr_guard *guard);
 void mr_event_push(mr_loop *loop, mr_event_kind kind, int32_t slot, int32_t result);
 
 /* timer.c */
