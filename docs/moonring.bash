@@ -13,7 +13,7 @@ _moonring() {
     -e | -l | -j) ((i++)) ;;
     -*) ;;
     test)
-      mapfile -t COMPREPLY < <(compgen -W "--deadline= --leaks= --filter= --tags= --output= --repeat= --shuffle --coverage --list" -- "$current"
+      mapfile -t COMPREPLY < <(compgen -W "--deadline= --jobs --jobs= --leaks= --slowest= --filter= --tags= --output= --repeat= --shuffle --coverage --list" -- "$current"
         compgen -f -- "$current")
       return
       ;;

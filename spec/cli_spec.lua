@@ -96,6 +96,22 @@ describe("moonring", function()
     assert.equal(1, status)
   end)
 
+  it("ends by SIGINT a REPL that waits for its pipe", function()
+    local processes = require "moonring.process"
+    moonring.scope(function(scope)
+      local child = scope:own(assert(processes.spawn { process.executable, "-i", stdin = "pipe", stdout = "pipe" }))
+      child.stdin:write "print 'ready'\n"
+      assert.equal("ready", child.stdout:read_line())
+      local status
+      repeat -- until the block has ended, it is what is cancelled
+        child:kill "INT"
+        local ok, result = pcall(moonring.timeout, 0.1, child.wait, child)
+        status = ok and result
+      until status
+      assert.equal("INT", status.signal)
+    end)
+  end)
+
   it("loads for a start only what a task needs", function()
     local _, output = process.run(process.command("-e", [[
       local count, loaded = 0, {}

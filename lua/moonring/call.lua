@@ -50,6 +50,14 @@ function M.begin(what)
   return loop.handle()
 end
 
+-- Waits for the end of the call in `slot`.
+local function await(slot, what, subject)
+  local me = current()
+  calls[slot] = me
+  me.call, me.call_name, me.call_subject = slot, what, subject
+  wait_for(calling)
+end
+
 --- Waits for the end of the call in `slot`, and returns its result, a negative errno for a failure. What the call has
 --- given beside it can be read until finish. `slot` may be the negative errno of a call that could not be started.
 ---@param slot integer
@@ -58,10 +66,7 @@ end
 ---@return integer result
 function M.wait_keeping(slot, what, subject)
   if slot < 0 then return slot end
-  local me = current()
-  calls[slot] = me
-  me.call, me.call_name, me.call_subject = slot, what, subject
-  wait_for(calling)
+  await(slot, what, subject)
   return C.mr_call_result(loop.handle(), slot)
 end
 
@@ -77,10 +82,7 @@ end
 ---@return integer result
 function M.wait(slot, what, subject)
   if slot < 0 then return slot end
-  local me = current()
-  calls[slot] = me
-  me.call, me.call_name, me.call_subject = slot, what, subject
-  wait_for(calling)
+  await(slot, what, subject)
   return C.mr_call_finish(loop.handle(), slot)
 end
 

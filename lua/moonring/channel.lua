@@ -144,8 +144,8 @@ end
 function Channel:close()
   if self.is_closed then return end
   self.is_closed = true
-  while self.receivers:wake_first(nil) do end
-  while self.senders:wake_first(nil) do end
+  self.receivers:wake_all(nil)
+  self.senders:wake_all(nil)
 end
 
 function Channel:__tostring()

@@ -16,19 +16,10 @@ local getinfo = debug.getinfo
 local current = scheduler.current
 local enter, leave, new_handle, next_frame = scope.enter, scope.leave, scope.new_handle, scope.next_frame
 local record_traceback = failures.record_traceback
+local check_seconds, check_function = errors.check_seconds, errors.check_function
 local HUGE = math.huge
 
 local M = {}
-
-local function check_seconds(what, seconds)
-  if type(seconds) ~= "number" or seconds ~= seconds then
-    errors.raise("argument", "%s: a number of seconds is needed, not %s", what, tostring(seconds))
-  end
-end
-
-local function check_function(what, fn)
-  if type(fn) ~= "function" then errors.raise("argument", "%s: a function is needed, not a %s", what, type(fn)) end
-end
 
 local openers = scope.openers
 

@@ -42,6 +42,44 @@ function errors.is(value, code)
   return type(value) == "table" and getmetatable(value) == Error and (code == nil or value.code == code)
 end
 
+--- Raises "argument" for seconds that are no number. Internal.
+---@param what string the public function that was given them
+---@param seconds any
+function errors.check_seconds(what, seconds)
+  if type(seconds) ~= "number" or seconds ~= seconds then
+    errors.raise("argument", "%s: a number of seconds is needed, not %s", what, tostring(seconds))
+  end
+end
+
+--- Raises "argument" for what is no function. Internal.
+---@param what string
+---@param fn any
+function errors.check_function(what, fn)
+  if type(fn) ~= "function" then errors.raise("argument", "%s: a function is needed, not a %s", what, type(fn)) end
+end
+
+--- Raises "argument" for a number of bytes or an offset that isn't whole, or not exact as a Lua number. Internal.
+---@param what string
+---@param name string what it is, with its article
+---@param value any
+function errors.check_offset(what, name, value)
+  if type(value) ~= "number" or value < 0 or value > 9007199254740992 or value % 1 ~= 0 then
+    errors.raise("argument", "%s: %s is a whole number from 0 to 2^53, not %s", what, name, tostring(value))
+  end
+end
+
+--- Options as a table: an empty one for nil. Raises "argument" for anything else. Internal.
+---@param what string
+---@param options any
+---@return table
+function errors.options(what, options)
+  if options == nil then return {} end
+  if type(options) ~= "table" then
+    errors.raise("argument", "%s: the options are a table, not a %s", what, type(options))
+  end
+  return options
+end
+
 --- Raises "argument" for an option that is not known, or of another type. Internal.
 ---@param what string the public function they were given to
 ---@param options table

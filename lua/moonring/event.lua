@@ -19,7 +19,7 @@ end
 --- Lets all go on who wait, and everybody who comes later.
 function Event:set()
   self.happened = true
-  while self.queue:wake_first() do end
+  self.queue:wake_all()
 end
 
 --- From now on waiting waits again.

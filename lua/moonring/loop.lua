@@ -56,22 +56,24 @@ function M.handle()
   return handle
 end
 
-local function wake_in(waiting_tasks, slot)
+-- Runs the task that waits there, if one does.
+local function run_in(waiting_tasks, slot)
   local waiting = waiting_tasks[slot]
   if waiting then
     waiting_tasks[slot] = nil
     run(waiting)
   end
 end
+M.run_in = run_in
 
 local function dispatch(events, count)
   for i = 0, count - 1 do
     local event = events[i]
     local kind, slot = event.kind, event.slot
     if kind == C.MR_EVENT_READABLE then
-      wake_in(readers, slot)
+      run_in(readers, slot)
     elseif kind == C.MR_EVENT_WRITABLE or kind == C.MR_EVENT_CONNECTED then
-      wake_in(writers, slot)
+      run_in(writers, slot)
     elseif kind == C.MR_EVENT_ACCEPTED then
       local listener = listeners[slot]
       if listener then

@@ -300,9 +300,7 @@ local Sleep = M.class("moonring.Operation.Sleep", {
 ---@param seconds number
 ---@return moonring.Operation
 function M.sleep_op(seconds)
-  if type(seconds) ~= "number" or seconds ~= seconds then
-    errors.raise("argument", "moonring.sleep_op: a number of seconds is needed, not %s", tostring(seconds))
-  end
+  errors.check_seconds("moonring.sleep_op", seconds)
   return setmetatable({ seconds = seconds }, Sleep)
 end
 

@@ -223,7 +223,7 @@ function Pool:close()
   end
   local waiting = self.permits.queue
   self.permits.permits = math.huge -- those who wait are let through, to find it closed
-  while waiting:wake_first() do end
+  waiting:wake_all()
 end
 
 function Pool:__tostring()

@@ -1,8 +1,9 @@
 -- moonring.signal: signals as something to wait for.
 --
 -- Any number of subscriptions may ask for the same signal; each gets every one. While there is one, the signal does
--- nothing else: a script that subscribes to INT has taken Ctrl-C over. When the last has been closed or forgotten, what
--- was before holds again. Signals are not counted: of several that come before a subscriber looks, it sees one.
+-- nothing else: a script that subscribes to INT has taken Ctrl-C over (at a REPL it gets what the REPL has no use for). When
+-- the last has been closed or forgotten, what was before holds again. Signals are not counted: of several that come before
+-- a subscriber looks, it sees one.
 
 local native = require "moonring.native"
 local errors = require "moonring.errors"
@@ -19,7 +20,7 @@ local M = {}
 local Signal = { __name = "moonring.Signal" }
 Signal.__index = Signal
 
--- By number: { handler = the program's own, insists =, subscribers = those that take it over }.
+-- By number: { handler = the program's own, insists =, subscribers = those that take it over, claim = who is asked first }.
 local watched = {}
 
 --- The number of a signal, given by its name ("HUP" or "SIGHUP") or its number. Raises when there is none such.
@@ -61,19 +62,20 @@ end
 -- Makes the kernel's side fit what is asked for.
 local function settle(number)
   local state = watched[number]
-  if next(state.subscribers) then
-    watch(number, C.MR_SIGNAL_AWAITED)
-  elseif state.handler then
-    watch(number, state.insists and C.MR_SIGNAL_INSISTS or 0)
-  else
+  local is_taken = next(state.subscribers) ~= nil
+  if not (is_taken or state.claim or state.handler) then
     watched[number] = nil
     loop.signals[number] = nil
     C.mr_signal_unwatch(loop.handle(), number)
+    return
   end
+  local insists = state.claim or not is_taken and state.insists
+  watch(number, (is_taken and C.MR_SIGNAL_AWAITED or 0) + (insists and C.MR_SIGNAL_INSISTS or 0))
 end
 
 local function arrived(number)
   local state = watched[number]
+  if state.claim and state.claim() then return end
   local taken = false
   for subscriber in pairs(state.subscribers) do
     taken = true
@@ -110,11 +112,21 @@ function M.handle(signal, handler, insists)
   return former, insisted
 end
 
+--- Asks `claim()` about every one that comes, before anybody else gets it: true when it was for the claim. As long as there
+--- is one, a second signal that comes before the first was seen acts as if nobody asked for it. nil ends that. Internal.
+---@param signal string|integer
+---@param claim? fun(): boolean
+function M.claim(signal, claim)
+  local number = M.number(signal)
+  state_of(number).claim = claim
+  settle(number)
+end
+
 --- Whether a script has subscribed to it. Internal.
----@param number integer
+---@param signal string|integer
 ---@return boolean
-function M.is_taken(number)
-  local state = watched[number]
+function M.is_taken(signal)
+  local state = watched[M.number(signal)]
   return state ~= nil and next(state.subscribers) ~= nil
 end
 
@@ -194,7 +206,7 @@ function Signal:close()
       if loop.started then settle(number) end
     end
   end
-  while self.queue:wake_first(nil) do end
+  self.queue:wake_all(nil)
 end
 
 function Signal:__tostring()

@@ -283,16 +283,7 @@ function loop.on_output(descriptor, result)
     C.mr_standard_error(output.state)
     output:failed(result)
   end
-  local waiting = {}
-  local waiter = output.queue:peek()
-  while waiter do
-    output.queue:remove(waiter)
-    waiting[#waiting + 1] = waiter
-    waiter = output.queue:peek()
-  end
-  for _, each in ipairs(waiting) do
-    scheduler.wake(each.task or each)
-  end
+  output.queue:wake_to_retry()
 end
 
 --- Standard output.

@@ -21,6 +21,7 @@ local make_ready, turn_time = scheduler.make_ready, scheduler.turn_time
 local READY, INTERRUPTED, ENDED = scheduler.READY, scheduler.INTERRUPTED, scheduler.ENDED
 local BORN, SINCE, COUNT, ARGUMENT = scheduler.BORN, scheduler.SINCE, scheduler.COUNT, scheduler.ARGUMENT
 local SPAWNER, LINE = scheduler.SPAWNER, scheduler.LINE
+local check_function = errors.check_function
 local NEVER_BEGUN = -2
 local record_traceback = failures.record_traceback
 local innermost, adopt, disown = tree.innermost, tree.adopt, tree.disown
@@ -63,7 +64,7 @@ local function leave_tree(task)
   local joiners = task.joiners
   if joiners then
     task.joiners = nil
-    while joiners:wake_first() do end
+    joiners:wake_all()
   end
   if not task.parent then
     M.roots[task] = nil
@@ -218,10 +219,6 @@ function M.start_owning(parent, resource, fn)
   task.resource = resource
   task[COUNT] = -1
   task:start()
-end
-
-local function check_function(what, fn)
-  if type(fn) ~= "function" then errors.raise("argument", "%s: a function is needed, not a %s", what, type(fn)) end
 end
 
 -- A task that does not run yet. `level` is that of the public function, for whom it is done.

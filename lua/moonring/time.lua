@@ -7,14 +7,9 @@ local task = require "moonring.task"
 local clock = require "moonring.clock"
 
 local TIMER, DELIVERED = scheduler.TIMER, scheduler.DELIVERED
+local check_seconds = errors.check_seconds
 
 local M = {}
-
-local function check_seconds(what, seconds)
-  if type(seconds) ~= "number" or seconds ~= seconds then
-    errors.raise("argument", "%s: a number of seconds is needed, not %s", what, tostring(seconds))
-  end
-end
 
 -- What a sleeping task waits on.
 local sleeping = setmetatable({}, { __tostring = function() return "sleep" end })
@@ -87,7 +82,7 @@ end
 function M.every(seconds, fn, ...)
   check_seconds("moonring.every", seconds)
   if seconds <= 0 then errors.raise("argument", "moonring.every: more than 0 seconds are needed, not %g", seconds) end
-  if type(fn) ~= "function" then errors.raise("argument", "moonring.every: a function is needed, not a %s", type(fn)) end
+  errors.check_function("moonring.every", fn)
   local later = task.spawn_in(task.innermost(scheduler.require_task "moonring.every"), "moonring.every", 1, repeat_every,
     seconds, fn, ...)
   later.fn = repeat_every

@@ -65,11 +65,13 @@ end
 -- A task waits on the queue itself.
 Waiters.withdraw = Waiters.remove
 
---- Puts the running task into the queue and waits. Returns what it is handed.
-function Waiters:wait()
+--- Puts the running task into the queue and waits. Returns what it is handed. object: what the task waits on, when that is
+--- another one, whose withdraw takes it out of the queue.
+---@param object? table
+function Waiters:wait(object)
   local me = scheduler.current() or scheduler.require_task(self.what)
   self:add(me)
-  scheduler.wait(self)
+  scheduler.wait(object or self)
   local value = me[DELIVERED]
   me[DELIVERED] = false
   return value
@@ -82,6 +84,25 @@ function Waiters:wake_first(value)
   self:remove(waiter)
   M.deliver(waiter, value)
   return waiter
+end
+
+--- Takes all waiters out, in their order, and wakes them with the value.
+function Waiters:wake_all(value)
+  while self:wake_first(value) do end
+end
+
+--- Lets all go on, to look again for what they wait for: they are handed nothing.
+function Waiters:wake_to_retry()
+  local waiting = {}
+  local waiter = self:peek()
+  while waiter do
+    self:remove(waiter)
+    waiting[#waiting + 1] = waiter
+    waiter = self:peek()
+  end
+  for _, each in ipairs(waiting) do
+    scheduler.wake(each.task or each)
+  end
 end
 
 --- Whether nobody waits.

@@ -20,6 +20,32 @@ function Directory:next() end
 ---@field has_offsets boolean false for pipes, terminals and the like
 local File = {}
 
+--- Tells the kernel how the file will be read (posix_fadvise(2)). length 0: to its end.
+---@param advice "normal"|"random"|"sequential"|"will_need"|"dont_need"|"no_reuse"
+---@param offset? integer
+---@param length? integer
+function File:advise(advice, offset, length) end
+
+--- Reserves disk space for `length` bytes from `offset` on, so that writing there can't fail for want of it. mode
+--- "extend" (default) lets the file grow to them, "keep_size" doesn't; "punch_hole" gives the space back and "zero"
+--- keeps it, both leaving zeros (fallocate(2)).
+---@param offset integer
+---@param length integer
+---@param mode? "extend"|"keep_size"|"punch_hole"|"zero"
+---@return true? ok
+---@return string? message
+---@return string? code
+function File:allocate(offset, length, mode) end
+
+--- Sets its permissions, as fs.chmod does.
+---@param permissions integer such as tonumber("644", 8)
+function File:chmod(permissions) end
+
+--- Sets its owner and group, as fs.chown does.
+---@param owner? integer user's number; nil: unchanged
+---@param group? integer
+function File:chown(owner, group) end
+
 --- Iterates over the rest of the file: `for buffer in file:chunks() do`. Ends with the file, also when that fails.
 function File:chunks() end
 
@@ -27,11 +53,26 @@ function File:chunks() end
 --- sync alone. Closing again does nothing.
 function File:close() end
 
+--- The alignment that offsets, lengths and memory must have for a file that was opened with `direct`: what the kernel
+--- says (6.1), or a page, which suits every disk.
+---@return integer bytes
+function File:direct_alignment() end
+
 --- Iterates over the lines from the position on, without their ends (LF, or CR LF): `for line in file:lines() do`. A
 --- failure of the system is raised.
 ---@param max? integer bytes of a line at the most, default 1 MiB
 ---@return fun(): string?
 function File:lines(max) end
+
+--- Takes an advisory lock on the whole file, which belongs to this open file (an open file description lock, fcntl(2)):
+--- "exclusive" (default), or "shared" with other shared ones. Waits until it is free, asking again up to ten times a
+--- second, since the kernel can't be asked to tell; with `wait` false it doesn't. The close of the file gives it back.
+---@param kind? "shared"|"exclusive"
+---@param wait_for_it? boolean default true
+---@return boolean? locked false: somebody else has it
+---@return string? message
+---@return string? code
+function File:lock(kind, wait_for_it) end
 
 --- Reads what one call of the kernel gives. Without arguments: the next bytes, in a buffer that is lent until the next
 --- read or the close of the file. With a number: up to so many, in a buffer that is the caller's. With a buffer: into
@@ -55,6 +96,35 @@ function File:read_iovecs(list, offset) end
 --- Moves the file's position, from which read and write without an offset go on.
 ---@param offset integer bytes
 function File:seek(offset) end
+
+--- What is known of the file; see fs.stat.
+---@return moonring.FileStatus? status
+---@return string? message
+---@return string? code
+function File:stat() end
+
+--- Waits until all that was written is on the disk (fsync); with `data_only`, without times that nobody needs for
+--- finding it (fdatasync).
+---@param data_only? boolean
+---@return true? ok
+---@return string? message
+---@return string? code "EIO", "ENOSPC", "EDQUOT": what could not be written back, told once
+function File:sync(data_only) end
+
+--- Makes the file `length` bytes long; what is new reads as zeros.
+---@param length integer
+---@return true? ok
+---@return string? message
+---@return string? code
+function File:truncate(length) end
+
+--- Gives the lock back.
+function File:unlock() end
+
+--- Sets its times, as fs.utimes does.
+---@param accessed? number seconds since 1970; nil: unchanged
+---@param modified? number
+function File:utimes(accessed, modified) end
 
 --- Writes a string, the remaining bytes of a buffer (whose position moves behind what was written), or a chain (which
 --- what was written leaves): all of it, in as many calls as it takes. A buffer must not be changed before write returns.

@@ -211,11 +211,11 @@ function module.connect(given) end
 function module.connect_op(given) end
 
 --- Opens a datagram socket: bound where a host or a port is given, connected where `connect` is.
----@param options? moonring.DatagramOptions
+---@param given? moonring.DatagramOptions
 ---@return moonring.DatagramSocket? socket
 ---@return string? message
 ---@return string? code "EADDRINUSE", "EACCES", "ENETUNREACH", ...
-function module.datagram(options) end
+function module.datagram(given) end
 
 --- Listens for connections.
 ---@param given moonring.ListenOptions

@@ -25,19 +25,17 @@
 
 /* The class table, spelled as expressions over the character's number. */
 #define IS_ALNUM(c) (((c) >= '0' && (c) <= '9') || ((c) >= 'A' && (c) <= 'Z') || ((c) >= 'a' && (c) <= 'z'))
-#define IS_COMMON(c) /* marks that token and host share */                                                             \
+#define IS_COMMON(c) /* marks that token and name share */                                                             \
   ((c) == '!' || (c) == '$' || (c) == '%' || (c) == '&' || (c) == '\'' || (c) == '*' || (c) == '+' || (c) == '-' ||    \
    (c) == '.' || (c) == '_' || (c) == '~')
 #define IS_TOKEN(c) (IS_ALNUM(c) || IS_COMMON(c) || (c) == '#' || (c) == '^' || (c) == '`' || (c) == '|')
-#define IS_HOST(c)                                                                                                     \
-  (IS_ALNUM(c) || IS_COMMON(c) || (c) == '(' || (c) == ')' || (c) == ',' || (c) == ';' || (c) == '=' || (c) == ':' ||  \
-   (c) == '[' || (c) == ']')
+#define IS_NAME(c) (IS_ALNUM(c) || IS_COMMON(c) || (c) == '(' || (c) == ')' || (c) == ',' || (c) == ';' || (c) == '=')
 #define IS_VISIBLE(c) ((c) > ' ' && (c) != 0x7f)
 #define IS_VALUE(c) (IS_VISIBLE(c) || (c) == ' ' || (c) == '\t')
 
 #define CLASS(c)                                                                                                       \
   ((IS_TOKEN(c) ? MR_CLASS_TOKEN : 0) | (IS_VISIBLE(c) ? MR_CLASS_VISIBLE : 0) | (IS_VALUE(c) ? MR_CLASS_VALUE : 0) |  \
-   (IS_HOST(c) ? MR_CLASS_HOST : 0))
+   (IS_NAME(c) ? MR_CLASS_NAME : 0))
 #define CLASS_4(c) CLASS(c), CLASS(c + 1), CLASS(c + 2), CLASS(c + 3)
 #define CLASS_16(c) CLASS_4(c), CLASS_4(c + 4), CLASS_4(c + 8), CLASS_4(c + 12)
 #define CLASS_64(c) CLASS_16(c), CLASS_16(c + 16), CLASS_16(c + 32), CLASS_16(c + 48)
@@ -375,6 +373,33 @@ int32_t mr_head_find(const mr_head *head, const uint8_t *name, int32_t length, i
 
 int32_t mr_scan_span(const uint8_t *data, int32_t length, uint32_t classes) {
   return length <= 0 ? 0 : (int32_t)(span_of(data, data + length, classes) - data);
+}
+
+/* Behind the bracket: what an IPv6 address is spelled with, and the closing one. NULL when that is not what is there. */
+static const uint8_t *skip_address(const uint8_t *start, const uint8_t *end) {
+  const uint8_t *at = start;
+  while (at < end && ((*at >= '0' && *at <= ':') || ((*at | 0x20) >= 'a' && (*at | 0x20) <= 'f') || *at == '.'))
+    at++;
+  return at < end && *at == ']' && at - start >= 2 ? at + 1 : NULL;
+}
+
+int mr_scan_host(const uint8_t *data, int32_t length) {
+  if (length <= 0)
+    return 1;
+  const uint8_t *end = data + length;
+  const uint8_t *at = *data == '[' ? skip_address(data + 1, end) : span_of(data, end, MR_CLASS_NAME);
+  if (at == end)
+    return 1;
+  if (!at || *at != ':')
+    return 0;
+  uint32_t port = 0;
+  for (at++; at < end; at++) {
+    uint32_t digit = (uint32_t)*at - '0';
+    port = port * 10 + digit;
+    if (digit > 9 || port > 65535)
+      return 0;
+  }
+  return 1;
 }
 
 double mr_scan_decimal(const uint8_t *data, int32_t length) {

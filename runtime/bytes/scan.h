@@ -62,10 +62,17 @@ enum {
   /* Of mr_scan_chunk. */
   MR_SCAN_BAD_CHUNK = -6,     /* not 1 to MR_CHUNK_DIGITS_MAX hexadecimal digits, or no CR LF where one has to be */
   MR_SCAN_BIG_CHUNK = -7,     /* a size above 2^52 */
-  MR_SCAN_LONG_EXTENSION = -8 /* a chunk extension of more than extension_max bytes */
+  MR_SCAN_LONG_EXTENSION = -8, /* a chunk extension of more than extension_max bytes */
+  MR_SCAN_MUCH_FRAMING = -9    /* lines of chunks that are out of all proportion to their content */
 };
 
-enum { MR_CHUNK_DIGITS_MAX = 16 }; /* leading zeros included */
+enum {
+  MR_CHUNK_DIGITS_MAX = 16, /* leading zeros included */
+  /* What a chunk's line may take without counting as excess, and what it may for each byte of content besides. */
+  MR_CHUNK_LINE_FREE = 16,
+  MR_CHUNK_LINE_PER_BYTE = 2,
+  MR_CHUNK_EXCESS_MAX = 16384 /* of one body; ten thousand one-byte chunks without extensions have none */
+};
 
 /* Where in the framing of a chunked body (RFC 9112 section 7.1) the reader is. All zero but for extension_max at its start. */
 typedef struct mr_chunked {
@@ -75,6 +82,7 @@ typedef struct mr_chunked {
   int32_t digits;
   int32_t extension_bytes; /* of this chunk's line so far */
   int32_t extension_max;
+  int32_t excess; /* bytes of the body's chunk lines beyond what is in proportion to its content */
 } mr_chunked;
 
 /* Classes of characters, to be combined with |; what mr_scan_span accepts. */
@@ -82,7 +90,7 @@ typedef enum mr_class {
   MR_CLASS_TOKEN = 1,   /* tchar, RFC 9110 section 5.6.2 */
   MR_CLASS_VISIBLE = 2, /* VCHAR and obs-text */
   MR_CLASS_VALUE = 4,   /* the same, SP and HTAB: what a field value may hold */
-  MR_CLASS_HOST = 8     /* uri-host [ ":" port ], RFC 3986 section 3.2.2 */
+  MR_CLASS_NAME = 8     /* a registered name or an IPv4 address, RFC 3986 section 3.2.2 */
 } mr_class;
 
 /* Prepares *head for a new head. The limits in it stay. */
@@ -117,6 +125,13 @@ MR_API int32_t mr_head_find(const mr_head *head, const uint8_t *name, int32_t le
 
 /* How many of the first bytes of data[0..length) belong to one of the classes; equal to length when all do. */
 MR_API int32_t mr_scan_span(const uint8_t *data, int32_t length, uint32_t classes);
+
+/*
+ * 1 when data[0..length) is a uri-host [ ":" port ] (RFC 9110 section 7.2): a name, an IPv4 address or an IPv6 address in
+ * brackets, and at most one colon behind that with a port of up to 65535, or nothing, after it. 1 for nothing at all, too. What
+ * has two colons is read as one host by some, as another by others.
+ */
+MR_API int mr_scan_host(const uint8_t *data, int32_t length);
 
 /* The number that data[0..length) spells in decimal digits only, or -1: empty, another character, or above 2^53 - 1. */
 MR_API double mr_scan_decimal(const uint8_t *data, int32_t length);

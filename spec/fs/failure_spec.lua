@@ -82,6 +82,32 @@ describe("fs meets", function()
     if not ok then error(problem, 0) end
   end)
 
+  it("a disk that fails when what was written goes there: sync tells, close does not", function()
+    if not is_root() or (process.run "command -v mke2fs") ~= 0 then return pending "needs root and mke2fs" end
+    -- A disk of 16 MiB whose blocks are in a memory of 1 MiB. The mounts are the shell's own and end with it.
+    local status, output = process.run("unshare -m sh -ec " .. process.quote([[
+      cd ]] .. root.path .. [[; mkdir memory; mount -t tmpfs -o size=1200k none memory; cd memory
+      truncate -s 16M image; mke2fs -q -F -t ext2 image; mkdir disk
+      mount -o loop image disk || { echo no loop device; exit; }
+      set +e; cd disk; ]] .. process.command("-e", [[
+        local moonring, fs = require "moonring", require "moonring.fs"
+        assert(fs.write_file("kept", "old", { durable = true }))
+        local file = assert(fs.open("file", "w"))
+        assert(file:write(("x"):rep(4000000))) -- into the page cache
+        print(file:sync())
+        print(file:write(("y"):rep(4000000), 0), (select(3, file:sync(true))))
+        file:close()
+        print((select(3, fs.write_file("kept", ("z"):rep(3000000), { durable = true }))), fs.read_file("kept"):read_string())
+        moonring.sleep(0.01)
+        for _, entry in ipairs(fs.read_directory ".") do assert(not entry.name:find "^%.kept", entry.name) end
+      ]]) .. "\ncd ..; umount disk"))
+    if output:find "no loop device" or output:find "unshare failed" then return pending(output) end
+    assert.equal(0, status, output)
+    -- The disk says EIO where it is its own tables that can't be written.
+    assert.equal("nil\tsync file: ENOSPC: no space left on device\tENOSPC\ntrue\tENOSPC\nENOSPC\told\n",
+      (output:gsub("EIO: input/output error", "ENOSPC: no space left on device"):gsub("EIO", "ENOSPC")))
+  end)
+
   it("devices that fail", function()
     moonring.scope(function(scope)
       local full = scope:own(assert(fs.open("/dev/full", "r+")))

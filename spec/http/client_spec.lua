@@ -92,7 +92,9 @@ describe("an HTTP request", function()
       for _, case in ipairs {
         { url, { body = 1 } }, { url, { body = "a", form = {} } }, { url, { nothing = 1 } }, { "no-url" }, { "ftp://host/" },
         { "http://" }, { "http://host:99999/" }, { "http://a b/" }, { url, { headers = { ["a b"] = "c" } } },
-        { url, { headers = { a = "b\r\nc: d" } } }, { url, { method = "GET /" } }, { url, { headers = { Host = "x" } } },
+        { url, { headers = { a = "b\r\nc: d" } } }, { url, { method = "GET /" } }, { url, { headers = { Host = "x/y" } } },
+        { url, { headers = { host = { "x", "y" } } } }, { "http://evil.test\\@good.test/" }, { "http://a b@good.test/" },
+        { url, { headers = { ["Content-Length"] = "1" } } }, { url, { headers = { ["Transfer-Encoding"] = "chunked" } } },
         { url, { content_length = 3, body = function(write) write "four" end } },
         { url, { content_length = 5, body = function(write) write "four" end } },
       } do
@@ -322,6 +324,116 @@ describe("an HTTP session", function()
     end)
   end)
 
+  it("leaves its base URL as it is, and sends the credentials of one server to no other", function()
+    local function handler(request, response)
+      response:send(200, request.target .. " " .. tostring(request:header "authorization"))
+    end
+    with_server(handler, function(other)
+      with_server(handler, function(url, _, scope)
+        local session = scope:own(http.session { base_url = url .. "/api?a=1", user = "u", password = "p" })
+        for _ = 1, 2 do
+          assert.equal("/api?a=1&b=2 Basic dTpw", session:get({ query = { b = 2 } }):body())
+        end
+        assert.equal("/x?b=2 Basic dTpw", session:get("x", { query = { b = 2 } }):body())
+        assert.equal("/ nil", session:get(other):body())
+        assert.equal("/ nil", session:get("//" .. other:sub(8)):body())
+        assert.equal("/ Basic dTpw", session:get(url):body())
+        assert.equal("/ Basic YTpi", session:get((other:gsub("//", "//a:b@"))):body())
+        assert.equal("/ Basic YTpi", session:get(other, { user = "a", password = "b" }):body())
+        local ok, failure = pcall(session.get, session, "//:0/")
+        assert.is_false(ok)
+        assert.is_true(errors.is(failure, "argument"))
+        session:close()
+        -- Without a base URL they are for the server that was asked first.
+        session = scope:own(http.session { user = "u", password = "p" })
+        assert.equal("/ Basic dTpw", session:get(url):body())
+        assert.equal("/ nil", session:get(other):body())
+        session:close()
+      end)
+    end)
+  end)
+
+  it("says the Host that it is told, to the server that was meant", function()
+    with_server(function(request, response)
+      response:send(200, request:header "host")
+    end, function(other)
+      with_server(function(request, response)
+        if request.path == "/away" then return response:redirect(other .. "/") end
+        if request.path == "/here" then return response:redirect "/" end
+        response:send(200, request:header "host")
+      end, function(url, session)
+        local options = { headers = { host = "virtual.test:81" } }
+        assert.equal("virtual.test:81", session:get(url, options):body())
+        assert.equal("virtual.test:81", session:get(url .. "/here", options):body())
+        assert.equal(other:sub(8), session:get(url .. "/away", options):body())
+        assert.equal(url:sub(8), session:get(url):body())
+      end)
+    end)
+  end)
+
+  it("keeps cookies where it is told to, over redirects too", function()
+    with_server(function(request, response)
+      if request.path == "/login" then
+        response:set_cookie("session", "s1", { path = "/", http_only = true })
+        response:set_cookie("step", "1", { path = "/deep" })
+        return response:redirect("/deep/welcome")
+      elseif request.path == "/logout" then
+        response:set_cookie("session", "", { path = "/", max_age = 0 })
+      end
+      response:send(200, request:header "cookie" or "none")
+    end, function(url, plain, scope)
+      local session = scope:own(http.session { cookies = true })
+      assert.equal("none", session:get(url):body())
+      assert.equal("step=1; session=s1", session:get(url .. "/login"):body())
+      assert.equal("session=s1", session:get(url .. "/other"):body())
+      assert.equal("own=1", session:get(url, { headers = { Cookie = "own=1" } }):body())
+      session:get(url .. "/logout")
+      assert.equal("none", session:get(url .. "/other"):body())
+      session:close()
+      plain:get(url .. "/login")
+      assert.equal("none", plain:get(url):body())
+    end)
+  end)
+
+  it("asks some hosts directly though it has a proxy", function()
+    local proxy = require "moonring.http.client.proxy"
+    local function exempt(list, url)
+      return proxy.is_exempt(list, assert(urls.parse(url)))
+    end
+    local list = { "example.org", ".dotted.test", "*.starred.test", "port.test:8080", "127.0.0.1", "[::1]", "[::2]:81" }
+    for url, expected in pairs {
+      ["http://example.org/"] = true, ["http://a.EXAMPLE.org:81/"] = true, ["http://notexample.org/"] = false,
+      ["http://dotted.test/"] = true, ["http://x.starred.test/"] = true, ["http://port.test/"] = false,
+      ["http://port.test:8080/"] = true, ["http://127.0.0.1/"] = true, ["http://127.0.0.11/"] = false,
+      ["http://[::1]/"] = true, ["http://[::2]/"] = false, ["http://[::2]:81/"] = true, ["http://elsewhere.test/"] = false,
+    } do
+      assert.equal(expected, exempt(list, url), url)
+    end
+    assert.is_true(exempt({ "*" }, "http://any.test/"))
+    with_server(echo, function(url, _, scope)
+      local session = scope:own(http.session { proxy = "http://127.0.0.1:1", no_proxy = { "127.0.0.1" } })
+      assert.equal("GET /direct\n", session:get(url .. "/direct"):body())
+      assert.equal("ECONNREFUSED", select(3, session:get "http://elsewhere.test/"))
+      session:close()
+    end)
+  end)
+
+  it("takes its proxy from the environment where it is told to", function()
+    local process = require "spec.support.process"
+    local script = [[
+      local session = require("moonring.http").session { proxy = "environment" }
+      print(session.proxy and session.proxy.host, session.proxy and session.proxy.port, table.concat(session.no_proxy, "|"))
+    ]]
+    local function run(environment)
+      local _, output = process.run(("env -u http_proxy -u HTTP_PROXY -u no_proxy -u NO_PROXY %s %s"):format(environment,
+        process.command("-e", script)))
+      return output
+    end
+    assert.equal("nil\tnil\t\n", run "HTTP_PROXY=http://not.this.test:1")
+    assert.equal("proxy.test\t3128\ta.test|b.test\n", run "http_proxy=http://proxy.test:3128 no_proxy='a.test, b.test'")
+    assert.equal("proxy.test\t80\t*\n", run "http_proxy=proxy.test NO_PROXY='*'")
+  end)
+
   it("goes through a proxy", function()
     with_script({ "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok" }, function(url, _, log, scope)
       local session = scope:own(http.session { proxy = (url:gsub("//", "//me:secret@")) })
@@ -454,6 +566,120 @@ describe("streams of HTTP requests", function()
       assert.equal(417, session:request(url .. "/refused", { body = "content", expect_continue = true }).status)
       assert.is_nil(log[2]:find "content$")
     end)
+  end)
+end)
+
+describe("loops over contents", function()
+  it("raise what is cut, and what can't be decompressed", function()
+    for answer, code in pairs {
+      ["HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc"] = "ECONNRESET",
+      ["HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n"] = "ECONNRESET",
+      ["HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\nx"] = "EBADMSG",
+      ["HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 3\r\n\r\nabc"] = "EBADMSG",
+    } do
+      with_script({ answer }, function(url, session)
+        local response = assert(session:get(url, { stream = true }))
+        local ok, failure = pcall(function()
+          for _ in response:chunks() do end -- luacheck: ignore
+        end)
+        response:close()
+        assert.is_false(ok)
+        assert.is_true(errors.is(failure, code), tostring(failure))
+      end)
+    end
+  end)
+end)
+
+describe("a cookie jar", function()
+  local cookies = require "moonring.http.client.cookies"
+  local NOW = 1000000000
+
+  -- What a jar sends to `asked` after `fields` were set by `setter`.
+  local function sent(setter, fields, asked, later)
+    local jar = cookies.new()
+    for _, field in ipairs(type(fields) == "table" and fields or { fields }) do
+      jar:store(assert(urls.parse(setter)), field, NOW)
+    end
+    return jar:field_for(assert(urls.parse(asked or setter)), NOW + (later or 0))
+  end
+
+  it("gives back what it may", function()
+    for _, case in ipairs {
+      { "http://a.test/", "x=1", nil, "x=1" },
+      { "http://a.test/", " x = 1 ; Path=/", nil, "x=1" },
+      { "http://a.test/", 'x="1, 2"', nil, 'x="1, 2"' },
+      { "http://a.test/", "x=a=b", nil, "x=a=b" },
+      { "http://a.test/", "alone", nil, "alone" },
+      { "http://a.test/", "x=", nil, "x=" },
+      { "http://a.test/", "=", nil, nil },
+      { "http://a.test/", "", nil, nil },
+      { "http://a.test/", "x=1\1", nil, nil },
+      { "http://a.test/", "x=" .. ("y"):rep(4096), nil, nil },
+      { "http://a.test/", { "x=1", "y=2", "x=3" }, nil, "x=3; y=2" },
+      -- hosts
+      { "http://a.test/", "x=1", "http://b.a.test/", nil },
+      { "http://a.test/", "x=1", "http://a.test:81/", "x=1" },
+      { "http://b.a.test/", "x=1; Domain=a.test", "http://c.a.test/", "x=1" },
+      { "http://b.a.test/", "x=1; domain=.A.TEST", "http://a.test/", "x=1" },
+      { "http://b.a.test/", "x=1; Domain=c.a.test", nil, nil },
+      { "http://b.a.test/", "x=1; Domain=b.a.test.evil.test", nil, nil },
+      { "http://bad-a.test/", "x=1; Domain=a.test", nil, nil },
+      { "http://a.test/", "x=1; Domain=test", nil, nil },
+      { "http://localhost/", "x=1; Domain=localhost", nil, "x=1" },
+      { "http://127.0.0.1/", "x=1; Domain=0.0.1", nil, nil },
+      { "http://127.0.0.1/", "x=1; Domain=127.0.0.1", nil, "x=1" },
+      { "http://[::1]/", "x=1", nil, "x=1" },
+      -- paths
+      { "http://a.test/one/two", "x=1", "http://a.test/one/three", "x=1" },
+      { "http://a.test/one/two", "x=1", "http://a.test/one", "x=1" },
+      { "http://a.test/one/two", "x=1", "http://a.test/", nil },
+      { "http://a.test/", "x=1; Path=/one", "http://a.test/one?q", "x=1" },
+      { "http://a.test/", "x=1; Path=/one", "http://a.test/onemore", nil },
+      { "http://a.test/", "x=1; Path=/one/", "http://a.test/one/two", "x=1" },
+      { "http://a.test/", "x=1; Path=one", "http://a.test/two", "x=1" },
+      { "http://a.test/", { "x=1", "y=2; Path=/one" }, "http://a.test/one", "y=2; x=1" },
+      -- safety
+      { "http://a.test/", "x=1; Secure", nil, nil },
+      { "https://a.test/", "x=1; Secure", nil, "x=1" },
+      { "https://a.test/", "x=1; Secure", "http://a.test/", nil },
+      { "http://a.test/", "__Secure-x=1", nil, nil },
+      { "https://a.test/", "__host-x=1; Secure; Path=/", nil, "__host-x=1" },
+      { "https://a.test/", "__Host-x=1; Secure; Path=/; Domain=a.test", "https://a.test/", nil },
+      { "https://a.test/", "__Host-x=1; Secure; Path=/a", "https://a.test/a", nil },
+      -- time
+      { "http://a.test/", "x=1; Max-Age=10", nil, "x=1" },
+      { "http://a.test/", "x=1; Max-Age=10", nil, nil, 10 },
+      { "http://a.test/", "x=1; Max-Age=0", nil, nil },
+      { "http://a.test/", { "x=1", "x=2; Max-Age=-1" }, nil, nil },
+      { "http://a.test/", "x=1; Max-Age=x", nil, "x=1" },
+      { "http://a.test/", "x=1; Expires=Sun, 09 Sep 2001 01:46:41 GMT", nil, "x=1" },
+      { "http://a.test/", "x=1; Expires=Sun, 09 Sep 2001 01:46:40 GMT", nil, nil },
+      { "http://a.test/", "x=1; Expires=Sunday, 09-Sep-01 01:46:39 GMT", nil, nil },
+      { "http://a.test/", "x=1; Expires=Thu Jan  1 00:00:01 1970", nil, nil },
+      { "http://a.test/", "x=1; Expires=whenever", nil, "x=1" },
+      { "http://a.test/", "x=1; Expires=Thu, 01 Jan 1970 00:00:00 GMT; Max-Age=5", nil, "x=1" },
+    } do
+      assert.equal(tostring(case[4]), tostring(sent(case[1], case[2], case[3], case[5])), tostring(case[2]) .. " " .. case[1])
+    end
+  end)
+
+  it("holds no more than it may, and lets go of the oldest", function()
+    local jar, url = cookies.new(), urls.parse "http://a.test/"
+    for number = 1, 200 do
+      jar:store(url, ("n%d=x"):format(number), NOW)
+    end
+    local _, count = jar:field_for(url, NOW):gsub("=", "")
+    assert.equal(cookies.PER_DOMAIN_MAX, count)
+    assert.is_truthy(jar:field_for(url, NOW):find("n200=x", 1, true))
+    assert.is_falsy(jar:field_for(url, NOW):find("n1=x", 1, true))
+    for number = 1, 2 * cookies.ALL_MAX do
+      jar:store(urls.parse(("http://h%d.test/"):format(number)), "x=1", NOW)
+    end
+    assert.equal(("moonring.http.CookieJar(%d)"):format(cookies.ALL_MAX), tostring(jar))
+    for number = 1, 2 * cookies.ALL_MAX do
+      jar:store(urls.parse(("http://h%d.test/"):format(number)), "x=1; Max-Age=0", NOW)
+    end
+    assert.is_true(jar.count <= cookies.PER_DOMAIN_MAX)
   end)
 end)
 

@@ -96,6 +96,19 @@ describe("curl", function()
       assert.equal("data: tick 1\n\ndata: tick 2\n\ndata: tick 3\n\n", curl("-N", "/events"))
       assert.equal("first1", curl("--cookie-jar /dev/null --cookie ''", "/cookies?{a,b}"))
       assert.is_truthy(curl("-i", "/%2e%2e/x"):find "^HTTP/1.1 404 ")
+      -- What it asks for that there is not: HTTP/2 by Upgrade and without, content codings, a transfer coding.
+      assert.equal("hello1.1", curl("--http2 -w '%{http_version}'", "/hello"))
+      assert.equal("hello", curl("--http2 -d x -X GET", "/hello"))
+      assert.equal("hello", curl("--tr-encoding --compressed --keepalive-time 5 --tcp-nodelay --tcp-fastopen", "/hello"))
+      assert.equal("hello", curl("--path-as-is --globoff --location-trusted --max-redirs 2 --post301", "/there"))
+      assert.equal("5", curl("-o /dev/null -w '%{size_download}'", "/hello"))
+      assert.equal("2\r\n1,\r\n2\r\n2,\r\n", curl("--raw --http1.1", "/chunks"):sub(1, 14))
+      assert.equal("hello", curl("--get --data-urlencode 'q=a b&c' --user me:pw --anyauth", "/hello"))
+      local _, output = process.run("curl -s -S --max-time 10 --http2-prior-knowledge " .. base .. "/hello")
+      assert.is_falsy(output:find("hello", 1, true)) -- it is told 505, which it can't read
+      -- Two URLs over one connection, the first with content that is refused.
+      local times = curl("-w '%{http_code} %{num_connects} ' -o /dev/null -d x -X DELETE", "/hello?{a,b}")
+      assert.is_truthy(times:find "^405 1 .*405 0 ", times)
     end)
   end)
 
@@ -128,6 +141,47 @@ describe("curl", function()
       assert.is_truthy(curl("-i --etag-compare " .. tag, "/files/text.txt"):find "^HTTP/1.1 304 ")
       assert.equal(("text "):rep(1000), curl("--compressed", "/files/text.txt"))
       assert.is_truthy(curl("--compressed -i", "/files/text.txt"):find "Content%-Encoding: gzip")
+    end)
+  end)
+end)
+
+describe("python's http.client", function()
+  if not is_there "python3" then
+    pending "python3 is not installed"
+    return
+  end
+  it("agrees", function()
+    with_server(function(_, base, directory)
+      local script = directory .. "/client.py"
+      assert(fs.write_file(script, [[
+import http.client, sys, urllib.parse
+host = urllib.parse.urlparse(sys.argv[1]).netloc
+connection = http.client.HTTPConnection(host, timeout=10)
+def ask(method, path, body=None, headers={}, **more):
+    connection.request(method, path, body, headers, **more)
+    response = connection.getresponse()
+    return response.status, response.read(), response
+for _ in range(3):
+    assert ask("GET", "/hello")[:2] == (200, b"hello")
+kept = connection.sock
+status, content, response = ask("HEAD", "/hello")
+assert (status, content, response.getheader("content-length")) == (200, b"", "5")
+pieces = [b"piece %d;" % number for number in range(100)]
+assert ask("PUT", "/echo", iter(pieces), encode_chunked=True, headers={"Transfer-Encoding": "chunked"})[1] == b"".join(pieces)
+assert ask("PUT", "/echo", b"x" * 300000)[1] == b"x" * 300000
+assert ask("OPTIONS", "*")[0] == 204
+assert ask("BREW", "/hello")[0] == 405
+assert ask("GET", "/chunks")[1].count(b",") == 100
+status, content, response = ask("GET", "/files/digits", headers={"Range": "bytes=99990-"})
+assert (status, content) == (206, b"0123456789"), response.headers
+assert ask("GET", "/files/digits", headers={"Range": "bytes=100000-"})[0] == 416
+assert ask("GET", "/none")[0] == 404
+assert connection.sock is kept, "another connection was needed"
+assert ask("GET", "/hello", headers={"Connection": "close"})[1] == b"hello"
+print("all agree")
+]]))
+      local status, output = process.run("python3 " .. script .. " " .. base)
+      assert.is_truthy(status == 0 and output:find("all agree", 1, true), output)
     end)
   end)
 end)
@@ -192,6 +246,80 @@ describe("h2load over HTTP/1.1", function()
           assert.is_true(done ~= nil and done == good, output)
         end
       end
+    end)
+  end)
+end)
+
+-- What a page does with two servers, the second of which is of another origin. It writes what it sees into its title.
+local PAGE = [[<!doctype html><title>not done</title><script>
+const other = "http://127.0.0.1:OTHER"
+const seen = []
+async function all() {
+  seen.push((await (await fetch("/json")).json()).text)
+  const form = new FormData()
+  form.append("a \"b\"", "1")
+  form.append("file", new Blob(["x".repeat(100000)]), "\u00e9 \"q\".bin")
+  const parts = await (await fetch("/upload", { method: "POST", body: form })).json()
+  seen.push(parts.map(part => `${part.name}:${part.filename}:${part.size}`).join())
+  const answer = await fetch(other + "/data", { method: "PUT", headers: { "X-Token": "t" }, body: "b", credentials: "include" })
+  seen.push(await answer.text() + answer.headers.get("x-shown") + answer.headers.get("x-hidden"))
+  seen.push(await fetch(other + "/closed").then(() => "read", () => "kept from it"))
+  const events = new EventSource("/events")
+  seen.push(await new Promise(resolve => {
+    const all = []
+    events.addEventListener("tick", event => { all.push(event.lastEventId + event.data); if (all.length == 3) resolve(all.join()) })
+  }))
+  events.close()
+  seen.push((await (await fetch("/long")).text()).length)
+  document.title = seen.join(" | ")
+}
+all().catch(error => { document.title = "failed: " + error })
+</script>]]
+
+describe("a browser", function()
+  if not is_there "chromium" then
+    pending "chromium is not installed"
+    return
+  end
+  it("agrees: uploads, pages of other origins, events, compression", function()
+    moonring.scope(function(scope)
+      local http = require "moonring.http"
+      local other, own = scope:own(assert(http.server {})), scope:own(assert(http.server {}))
+      local shared, router = http.router(), http.router()
+      shared:use(http.cors { credentials = true, expose = { "X-Shown" }, origins = function(origin, request)
+        return origin == "http://127.0.0.1:" .. own.port and request.path ~= "/closed"
+      end })
+      shared:put("/data", function(request, response)
+        response:send(200, request:header "x-token" .. request:body(), { ["X-Shown"] = "yes", ["X-Hidden"] = "no" })
+      end)
+      shared:get("/closed", function(_, response) response:send(200, "secret") end)
+      router:use(http.compress())
+      router:get("/", function(_, response)
+        response:send(200, (PAGE:gsub("OTHER", tostring(other.port))), { ["Content-Type"] = "text/html" })
+      end)
+      router:get("/json", function(_, response) response:json(200, { text = "\195\169" }) end)
+      router:post("/upload", function(request, response)
+        local parts = {}
+        for part in request:multipart() do
+          parts[#parts + 1] = { name = part.name, filename = part.filename, size = #part:text() }
+        end
+        response:json(200, parts)
+      end)
+      router:get("/events", function(_, response)
+        local events = response:events()
+        for number = 1, 3 do events:send { event = "tick", id = number, data = "tick" } end
+      end)
+      router:get("/long", function(_, response) response:send(200, ("long "):rep(1000)) end)
+      scope:spawn(function() other:serve(shared) end)
+      scope:spawn(function() own:serve(router) end)
+      local browser = process.start(scope, ("chromium --headless --no-sandbox --disable-gpu --disable-quic " ..
+        "--no-first-run --disable-background-networking --disable-component-update --disable-sync " ..
+        "--user-data-dir=$(mktemp -d) --virtual-time-budget=5000 --dump-dom http://127.0.0.1:%d/"):format(own.port))
+      local title = browser:expect("<title>(.-)</title>", 40)
+      assert.equal('\195\169 | a "b":undefined:1,file:\195\169 "q".bin:100000 | tbyesnull | kept from it | 1tick,2tick,3tick | 5000',
+        title)
+      own:close()
+      other:close()
     end)
   end)
 end)

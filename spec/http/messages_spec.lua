@@ -40,6 +40,9 @@ local REQUESTS = {
   ["an extension of just the limit, in each chunk"] = {
     CHUNKED .. ("1;" .. ("x"):rep(20) .. "\r\na\r\n"):rep(3) .. "0\r\n\r\n", "body aaa\n",
   },
+  ["chunks of one byte with short extensions"] = {
+    CHUNKED .. ("1;x=yz\r\na\r\n"):rep(40) .. "0\r\n\r\n", "body " .. ("a"):rep(40) .. "\n",
+  },
   ["trailers"] = {
     CHUNKED .. "1\r\na\r\n0\r\nChecksum: 1\r\nOther: two\r\n\r\n",
     "body a\n  trailer Checksum\n  trailer 1\n  trailer Other\n  trailer two",
@@ -211,6 +214,27 @@ for kind, cases in pairs { request = REFUSED_REQUESTS, response = REFUSED_RESPON
     end
   end)
 end
+
+describe("chunk lines", function()
+  local function answer(size, extension, count)
+    local chunk = ("%x;%s\r\n%s\r\n"):format(size, ("x"):rep(extension), ("a"):rep(size))
+    local text = CHUNKED .. chunk:rep(count) .. "0\r\n\r\n"
+    local whole = transcript.of("request", { text }, codec.limits)
+    assert.equal(whole, transcript.of("request", transcript.bytes(text), codec.limits))
+    return whole
+  end
+
+  it("that are long around little content are refused, however short each one is", function()
+    assert.is_truthy(answer(1, 250, 60):find("body " .. ("a"):rep(60) .. "\n", 1, true))
+    assert.is_truthy(answer(1, 250, 100):find("refused 400 long chunk lines around little content", 1, true))
+    assert.is_truthy(answer(1, 40, 900):find("refused 400 long chunk lines around little content", 1, true))
+  end)
+
+  it("may be as long as their content warrants", function()
+    assert.is_falsy(answer(200, 250, 200):find("refused", 1, true))
+    assert.is_falsy(answer(1, 12, 3000):find("refused", 1, true))
+  end)
+end)
 
 it("a refusal for a limit names it and its size", function()
   local text = transcript.of("request", { CHUNKED .. "1;" .. ("x"):rep(21) }, LIMITS)

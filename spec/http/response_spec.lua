@@ -2,6 +2,7 @@
 
 local moonring = require "moonring"
 local fs = require "moonring.fs"
+local http = require "moonring.http"
 local json = require "moonring.http.json"
 local with_stderr = require "spec.support.stderr"
 local eventually = require "spec.support.eventually"
@@ -319,6 +320,14 @@ describe("response", function()
     assert.same({ "argument", "argument" }, found)
   end)
 
+  it("sends a list as an array also when it is empty", function()
+    local text = answer(function(_, response)
+      response:json(200, { json.array {}, json.array { 1 }, {}, { list = json.array {} } })
+    end)
+    assert.equal('[[],[1],{},{"list":[]}]', text:match "\r\n\r\n(.*)$")
+    assert.is_false((pcall(json.array, "no list")))
+  end)
+
   it("informs before it is sent, but not a client of HTTP/1.0", function()
     local function handler(_, response)
       response:inform(103, { Link = "</a.css>; rel=preload" })
@@ -510,6 +519,89 @@ describe("request", function()
     assert.is_truthy(with('{"a":'):find("^HTTP/1.1 400"))
     assert.is_truthy(with(("["):rep(1000) .. ("]"):rep(1000)):find("^HTTP/1.1 400"))
     assert.is_truthy(with("{}", "text/html"):find("^HTTP/1.1 415"))
+    for _, text in ipairs { '{"a":"\255"}', '{"a":"\\ud800"}', '{"a":NaN}', '{"a":Infinity}', '{"a":0x1}', '{"a":01}', '{"a":1} x',
+      '{"a":1,}', "{'a':1}", "", " ", "\239\187\191{}", '{"a":1}\0' } do
+      assert.is_truthy(with(text):find("^HTTP/1.1 400"), text)
+    end
+    local deep = ("["):rep(json.DEPTH_MAX - 1)
+    assert.is_truthy(with('{"a":' .. deep .. ("]"):rep(#deep) .. "}"):find("^HTTP/1.1 200"))
+    assert.is_truthy(with('{"a":[' .. deep .. ("]"):rep(#deep) .. "]}"):find("^HTTP/1.1 400"))
+  end)
+
+  it("is refused with what is wrong with it when its handler hands that on as an error", function()
+    local output = with_stderr(function()
+      with_server(function(request, response)
+        if request.path == "/json" then response:json(200, (assert(request:json()))) end
+        if request.path == "/bug" then response:send(200, request:json().text) end
+        if request.path == "/chunks" then
+          for _ in request:chunks() do end -- luacheck: ignore
+          response:send(200)
+        end
+      end, function(connect, server)
+        local status, body = ask(connect, post("/json", "application/json", "{"))
+        assert.equal(400, status)
+        assert.is_truthy(body:find("malformed JSON", 1, true))
+        assert.equal(415, (ask(connect, post("/json", "text/plain", "{}"))))
+        local head = "POST /chunks HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+        assert.equal(200, (ask(connect, head .. "1\r\na\r\n0\r\n\r\n")))
+        assert.equal(400, (ask(connect, head .. "1\r\na\r\nx\r\n")))
+        local leaving = connect() -- in the middle of its body: that is nobody's failure
+        leaving:write(head .. "5\r\nab")
+        leaving:shutdown()
+        assert.equal("", read_all(leaving))
+        assert.equal(0, server:statistics().failed)
+        assert.equal(500, (ask(connect, post("/bug", "application/json", "{"))))
+        assert.equal(1, server:statistics().failed)
+      end)
+    end)
+    assert.equal(1, select(2, output:gsub("has failed", "")), output)
+    assert.is_truthy(output:find("the handler of POST /bug has failed", 1, true), output)
+  end)
+
+  it("tells who has sent it, through proxies that are trusted", function()
+    local function told(fields, options)
+      local text = answer(function(request, response)
+        assert(request.peer.port > 0)
+        response:send(200, ("%s %s %s"):format(request.peer.host, request.client, request.scheme))
+      end, get("/", fields .. "Connection: close\r\n"), options)
+      return text:match "\r\n\r\n(.*)$"
+    end
+    local from = "X-Forwarded-For: 6.6.6.6, 203.0.113.7\r\nX-Forwarded-For: 10.1.2.3\r\nX-Forwarded-Proto: https\r\n"
+    local proxies = { trusted_proxies = { "127.0.0.0/8", "10.0.0.0/8" } }
+    assert.equal("127.0.0.1 127.0.0.1 http", told(from)) -- nobody is trusted
+    assert.equal("127.0.0.1 127.0.0.1 http", told(from, { trusted_proxies = { "192.168.0.1", "unix", "::1" } }))
+    assert.equal("127.0.0.1 203.0.113.7 https", told(from, proxies))
+    assert.equal("127.0.0.1 10.1.2.3 https", told(from, { trusted_proxies = { "127.0.0.1" } }))
+    assert.equal("127.0.0.1 127.0.0.1 http", told("", proxies))
+    assert.equal("127.0.0.1 127.0.0.1 http", told("X-Forwarded-For: unknown\r\nX-Forwarded-Proto: ftp\r\n", proxies))
+    assert.equal("127.0.0.1 10.0.0.9 http", told("X-Forwarded-For: 1.2.3.4, who, 10.0.0.9\r\n", proxies))
+    assert.equal("127.0.0.1 2001:db8::1 http", told("X-Forwarded-For: [2001:db8::1]:443, 10.0.0.9:80\r\n", proxies))
+    assert.equal("127.0.0.1 9.9.9.9 http", told("X-Forwarded-For: 9.9.9.9, ::ffff:10.0.0.1\r\n", proxies))
+    for _, network in ipairs { "10.0.0.0/33", "10.0.0.0/", "example.org", "::/129", 7, "" } do
+      local ok, failure = pcall(http.server, { port = 0, trusted_proxies = { network } })
+      assert.is_false(ok)
+      assert.equal("argument", failure.code)
+    end
+  end)
+
+  it("may be given less room than the server gives bodies", function()
+    local function handler(request, response)
+      request:limit_body(4)
+      local body = request:body()
+      if body then response:send(200, body) end
+    end
+    local function status_of(content, fields)
+      return tonumber(answer(handler, ("POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n%s\r\n%s"):format(fields, content))
+        :match "^HTTP/1.1 (%d+)")
+    end
+    assert.equal(200, status_of("1234", "Content-Length: 4\r\n"))
+    assert.equal(413, status_of("12345", "Content-Length: 5\r\n"))
+    assert.equal(200, status_of("4\r\n1234\r\n0\r\n\r\n", "Transfer-Encoding: chunked\r\n"))
+    assert.equal(413, status_of("4\r\n1234\r\n1\r\n5\r\n0\r\n\r\n", "Transfer-Encoding: chunked\r\n"))
+    assert.equal(200, status_of("", "Content-Length: 0\r\n"))
+    -- Who waits to be told is not told to go on.
+    local text = answer(handler, "POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n")
+    assert.is_truthy(text:find "^HTTP/1.1 413 ")
   end)
 
   it("that could not be read has nothing to do with the next one", function()
@@ -580,9 +672,9 @@ describe("a multipart body", function()
 
   it("is refused for what is malformed or over a limit", function()
     local function handler(request, response)
-      local next_part = request:multipart { part_count = 2, part_head_bytes = 100, part_bytes = 10 }
+      local parts = request:multipart { part_count = 2, part_head_bytes = 100, part_bytes = 10 }
       while true do
-        local part, _, code = next_part()
+        local part, _, code = parts:next()
         if code then return end
         if not part then break end
         local ok, _, read_code = part:text()
@@ -601,10 +693,91 @@ describe("a multipart body", function()
       [form("A: " .. ("x"):rep(200) .. "\r\n\r\n")] = 413,
       [form("A : b\r\n\r\nx")] = 400,
       ["--BOUNDX\r\n\r\n"] = 400,
+      ["\r\n--BOUND\r\n" .. part] = 400, -- it is cut
+      ["nothing of the kind"] = 400,
     } do
       local text = answer(handler, post("/", "multipart/form-data; boundary=BOUND", content, "Connection: close\r\n"))
       assert.equal(status, tonumber(text:match("^HTTP/1.1 (%d+)")), content)
     end
+  end)
+
+  it("raises in a loop what can't be read, and that is the answer when nobody catches it", function()
+    local function handler(request, response)
+      for part in request:multipart { part_bytes = 10 } do
+        for _ in part:chunks() do end -- luacheck: ignore
+      end
+      response:send(204)
+    end
+    local part = 'Content-Disposition: form-data; name="a"\r\n\r\n'
+    local output = with_stderr(function()
+      for _, case in ipairs {
+        { 204, "multipart/form-data; boundary=BOUND", form(part .. "x") },
+        { 204, 'Multipart/Form-Data; charset=utf-8; Boundary="BOUND"', form(part .. "x") },
+        { 413, "multipart/form-data; boundary=BOUND", form(part .. ("x"):rep(11)) },
+        { 400, "multipart/form-data; boundary=BOUND", "\r\n--BOUND\r\n" .. part .. "x" },
+        { 415, "text/plain", form(part .. "x") },
+        { 400, "multipart/form-data", form(part .. "x") },
+        { 400, "multipart/form-data; xboundary=BOUND", form(part .. "x") },
+        { 400, "multipart/form-data; boundary=" .. ("B"):rep(71), form(part .. "x") },
+        { 400, 'multipart/form-data; boundary=""', form(part .. "x") },
+      } do
+        local text = answer(handler, post("/", case[2], case[3], "Connection: close\r\n"))
+        assert.equal(case[1], tonumber(text:match("^HTTP/1.1 (%d+)")), case[2])
+      end
+    end)
+    assert.equal("", output)
+  end)
+
+  it("has parts inside of parts, which are content like any other", function()
+    local inner = "--inner\r\nContent-Type: text/plain\r\n\r\n1\r\n--inner--"
+    local content = form('Content-Disposition: form-data; name="a"\r\nContent-Type: multipart/mixed; boundary=inner\r\n\r\n'
+      .. inner, 'Content-Disposition: form-data; name="b"\r\n\r\n--BOUN\r\n--BOUN')
+    local text = answer(function(request, response)
+      local seen = {}
+      for part in request:multipart() do
+        seen[#seen + 1] = part:text()
+      end
+      response:json(200, seen)
+    end, post("/", "multipart/form-data; boundary=BOUND", content, "Connection: close\r\n"))
+    assert.same({ inner, "--BOUN\r\n--BOUN" }, json.decode(text:match "\r\n\r\n(.*)$"))
+  end)
+
+  it("names its parts and files as browsers, curl and the RFC do", function()
+    local cases = {
+      ['name="a"; filename="b"'] = { "a", "b" },
+      ["name=a; filename=b.txt"] = { "a", "b.txt" },
+      ['NAME="a"; FileName="b"'] = { "a", "b" },
+      ['name = "a" ;filename= "b" '] = { "a", "b" },
+      ['filename="; name=evil; x="; name="real"'] = { "real", "; name=evil; x=" },
+      ['filename="x\\"; name=evil; y="; name="real"'] = { "real", 'x"; name=evil; y=' },
+      ['name="a"; filename="C:\\new\\file.txt"'] = { "a", "C:\\new\\file.txt" },
+      ['name="a"; filename="ends in \\"'] = { "a", "ends in \\" },
+      ['name="a"; filename="two \\\\ of them"'] = { "a", "two \\ of them" },
+      ['name="a"; filename="b%22c%0D%0A.txt"'] = { "a", 'b"c\r\n.txt' },
+      ['name="a"; filename="\195\169.txt"'] = { "a", "\195\169.txt" },
+      ["name=\"a\"; filename*=UTF-8''%e2%82%ac%20rates"] = { "a", "\226\130\172 rates" },
+      ["name=\"a\"; filename=\"plain\"; filename*=UTF-8''other"] = { "a", "plain" },
+      ["name=\"a\"; filename*=iso-8859-1''x"] = { "a" },
+      ['name="a"; name="b"'] = { "a" },
+      ['name="a"; filename=""'] = { "a", "" },
+      ['name=""'] = { "" },
+      ['name="never closed'] = {},
+      ["name"] = {},
+      [";;; name=a ;; filename"] = { "a" },
+    }
+    local seen
+    with_server(function(request, response)
+      for part in request:multipart() do
+        seen = { part.name, part.filename }
+      end
+      response:send(204)
+    end, function(connect)
+      for disposition, expected in pairs(cases) do
+        local content = form("Content-Disposition: form-data; " .. disposition .. "\r\n\r\nx")
+        assert.equal(204, (ask(connect, post("/", "multipart/form-data; boundary=BOUND", content))))
+        assert.same(expected, seen, disposition)
+      end
+    end)
   end)
 end)
 

@@ -61,6 +61,7 @@ describe("a router", function()
     ["GET /slash/"] = "slash ",
     ["DELETE /users/9"] = "delete other=9",
     ["GET http://elsewhere/users/7"] = "user id=7",
+    ["DELETE /users/me"] = "delete other=me", -- the text has only a GET
   }
   for line, expected in pairs(cases) do
     it("takes " .. line, function()
@@ -85,9 +86,40 @@ describe("a router", function()
   end)
 
   it("answers other methods with 405 and those that there are", function()
-    local status, _, head = route(router, "PUT /users")
+    local status, _, head = route(router, "PATCH /users")
     assert.equal(405, status)
     assert.is_truthy(head:find("\r\nAllow: GET, HEAD, OPTIONS, POST\r\n", 1, true), head)
+    status, _, head = route(router, "POST /users/me") -- of every pattern that matches
+    assert.equal(405, status)
+    assert.is_truthy(head:find("\r\nAllow: DELETE, GET, HEAD, OPTIONS\r\n", 1, true), head)
+  end)
+
+  it("passes patterns over that have no route for the method", function()
+    local all = http.router()
+    all:get("/a/b", says "text"):get("/a/{x}", says "name"):put("/{y}/b", says "other name"):post("/*rest", says "rest")
+    for line, expected in pairs {
+      ["GET /a/b"] = "text ", ["GET /a/c"] = "name x=c", ["PUT /a/b"] = "other name y=a", ["PUT /%61/b"] = "other name y=a",
+      ["POST /a/b"] = "rest rest=a/b", ["POST /a/c"] = "rest rest=a/c",
+    } do
+      assert.equal(expected, select(2, route(all, line)), line)
+    end
+    local status, _, head = route(all, "DELETE /a/b")
+    assert.equal(405, status)
+    assert.is_truthy(head:find("\r\nAllow: GET, HEAD, OPTIONS, POST, PUT\r\n", 1, true), head)
+    assert.equal(405, (route(all, "PUT /a/c")))
+  end)
+
+  it("tells middleware of what it refuses, too", function()
+    local strict = http.router()
+    strict:use(function(request, response, next)
+      response:set_field("X-Seen", request.method)
+      return next(request, response)
+    end)
+    strict:get("/a", says "a")
+    for _, method in ipairs { "PUT", "OPTIONS" } do
+      local _, _, head = route(strict, method .. " /a")
+      assert.is_truthy(head:find("\r\nX-Seen: " .. method .. "\r\n", 1, true), head)
+    end
   end)
 
   it("answers OPTIONS", function()

@@ -274,6 +274,77 @@ describe("the access log", function()
     os.remove(path)
   end)
 
+  it("has what was refused, cut short, asked for by HEAD, and where a handler failed too late", function()
+    local entries = {}
+    with_stderr(function()
+      with_server(function(request, response)
+        if request.path == "/late" then
+          response:write "abc"
+          error "on purpose"
+        end
+        request:body()
+        response:send(request.path == "/none" and 204 or 200, "hello")
+      end, function(connect)
+        for _, text in ipairs {
+          "nonsense\r\nmore\r\n\r\n",
+          "GET /no-host HTTP/1.1\r\n\r\n",
+          "\22\3\1\0\2",
+          "GET /" .. ("x"):rep(9000) .. " HTTP/1.1\r\n",
+          get("/late"),
+          "HEAD /head HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
+          get("/none", "Connection: close\r\n"),
+          "GET /slow HT",
+          "POST /slow HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nab",
+        } do
+          local client = connect()
+          client:write(text)
+          read_all(client)
+        end
+      end, { timeouts = { head = 0.05, body = 0.05 }, access_log = function(entry)
+        entries[#entries + 1] = ("%s %d %d"):format(entry.line and entry.line:sub(1, 40) or entry.request.target, entry.status,
+          entry.bytes)
+        assert(not entry.line or #entry.line <= 256 and entry.seconds == 0)
+      end })
+    end)
+    assert.same({ "nonsense 400 15", "GET /no-host HTTP/1.1 400 8", "\22\3\1\0\2 400 15",
+      "GET /" .. ("x"):rep(35) .. " 414 45", "/late 200 3", "/head 200 0", "/none 204 0", "GET /slow HT 408 60",
+      "/slow 408 60" }, entries)
+  end)
+
+  it("writes the combined format, or lines of the user's own making", function()
+    local path = os.tmpname()
+    local function log_of(format, fields, text)
+      with_server(hello, function(connect)
+        local client = connect()
+        client:write(text or get("/", fields .. "Connection: close\r\n"))
+        read_all(client)
+      end, { access_log = { path = path, format = format } })
+      local file = io.open(path)
+      local content = file:read "*a"
+      file:close()
+      os.remove(path)
+      return content
+    end
+    local combined = log_of("combined", 'Referer: http://a/"\r\nUser-Agent: b\\\255\r\n')
+    assert.is_truthy(combined:find('"GET / HTTP/1.1" 200 5 "http://a/\\x22" "b\\x5c\\xff"\n$'), combined)
+    assert.is_truthy(log_of("combined", ""):find('200 5 "%-" "%-"\n$'))
+    assert.is_truthy(log_of("combined", "", "\1\2\r\n"):find('"\\x01\\x02" 400 15 "%-" "%-"\n$'))
+    assert.equal("/ 200\n", log_of(function(entry) return entry.request.path .. " " .. entry.status end, ""))
+    for _, wrong in ipairs { { format = "short" }, { format = 1 }, { file = "x" }, { path = 1 }, 7 } do
+      local ok, failure = pcall(http.server, { port = 0, access_log = wrong })
+      assert.is_false(ok)
+      assert.equal("argument", failure.code)
+    end
+  end)
+
+  it("has the client that a trusted proxy tells of", function()
+    local seen
+    with_server(hello, function(connect)
+      ask(connect, get("/", "X-Forwarded-For: 203.0.113.7\r\nConnection: close\r\n"))
+    end, { trusted_proxies = { "127.0.0.1" }, access_log = function(entry) seen = entry.peer end })
+    assert.equal("203.0.113.7", seen)
+  end)
+
   it("that can't be opened is told", function()
     local server, message, code = http.server { access_log = "/nonexistent/log" }
     assert.is_nil(server)

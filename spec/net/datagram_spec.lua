@@ -157,7 +157,7 @@ describe("a datagram socket", function()
       os.remove(path)
       local server = scope:own(assert(net.datagram { path = path }))
       local abstract = scope:own(assert(net.datagram {
-        path = "@moonring-datagrams-" .. server.slot, connect = { path = path } }))
+        path = "@moonring-datagrams-" .. process.own_pid, connect = { path = path } }))
       assert.is_true(abstract:send("hello"))
       local datagram, from = server:receive()
       assert.equal("hello", datagram:to_string())
@@ -193,7 +193,7 @@ describe("a datagram socket", function()
   it("makes a sender to a Unix socket wait for its reader, in order", function()
     moonring.scope(function(scope)
       scope:deadline(10)
-      local server = scope:own(assert(net.datagram { path = "@moonring-slow-reader", queue = 4 }))
+      local server = scope:own(assert(net.datagram { path = "@moonring-slow-reader-" .. process.own_pid, queue = 4 }))
       local client = scope:own(assert(net.datagram { connect = server:address() }))
       local sent = 0
       local writer = scope:spawn(function()
@@ -223,7 +223,7 @@ describe("a datagram socket", function()
       client:close()
       -- Nor does one wait for ever that has no peer of its own, once its receiver reads.
       local free = scope:own(assert(net.datagram { family = "unix" }))
-      local other = scope:own(assert(net.datagram { path = "@moonring-other-reader" }))
+      local other = scope:own(assert(net.datagram { path = "@moonring-other-reader-" .. process.own_pid }))
       for i = 1, 60 do
         free:send(tostring(i), other:address())
       end

@@ -1,6 +1,7 @@
 local moonring = require "moonring"
 local net = require "moonring.net"
 local process = require "spec.support.process"
+local written = require "spec.support.stderr"
 local ffi = require "ffi"
 local C = require("moonring.native").C
 
@@ -46,6 +47,59 @@ describe("a server without descriptors", function()
       assert.is_truthy(text:find("may have 24 open files (ulimit -n", 1, true), text)
       local cpu = tonumber((select(2, process.run("cut -d' ' -f14,15 /proc/" .. child.pid .. "/stat")):match("^(%d+)")))
       assert.is_true(cpu < 100, cpu) -- it did not spin: less than a second
+    end)
+  end)
+end)
+
+describe("a server whose readers keep all the memory there may be", function()
+  it("lets its peer wait, and loses nothing of what comes when some is free again", function()
+    moonring.scope(function(scope)
+      local child = process.start(scope, process.command("--memory-limit=12M", "-e", [[
+        local moonring, net = require "moonring", require "moonring.net"
+        local listener = assert(net.listen {})
+        print("port " .. listener.port .. ".")
+        local connection = assert(listener:accept())
+        local kept, parts, keeps = {}, {}, true
+        local reader = moonring.spawn(function()
+          for buffer in connection:chunks() do
+            parts[#parts + 1] = buffer:to_string()
+            if keeps then kept[#kept + 1] = buffer:slice() end
+          end
+        end)
+        local count
+        repeat
+          count = #parts
+          moonring.sleep(0.2)
+        until #parts == count and moonring.stats().receive_refusals > 0
+        print(("short %d."):format(#table.concat(parts)))
+        keeps = false
+        for _, buffer in ipairs(kept) do buffer:release() end
+        reader:join()
+        print(("received %s."):format(table.concat(parts) == ("0123456789abcdef"):rep(2097152)))
+      ]]))
+      local client = scope:own(assert(net.connect { port = tonumber((child:expect "port (%d+)%.")) }))
+      local writer = scope:spawn(function()
+        assert(client:write(("0123456789abcdef"):rep(2097152)))
+        assert(client:flush())
+        client:shutdown()
+      end)
+      local bytes = tonumber((child:expect("short (%d+)%.", 60)))
+      assert.is_true(bytes > 8388608 and bytes <= 12582912, bytes)
+      assert.is_false(writer:has_ended())
+      assert.equal("true", child:expect("received (%a+)%.", 60))
+      assert.is_true(child:wait())
+    end)
+  end)
+end)
+
+describe("a listener", function()
+  it("tells the remedy also when the whole system has no files left", function()
+    -- The limit is everybody's, and root has none; so what the loop reports is made up.
+    moonring.scope(function(scope)
+      local listener = scope:own(assert(net.listen {}))
+      local text = written(function() listener:short(-23) end)
+      assert.matches("^moonring: accept on 127%.0%.0%.1:%d+: ENFILE: [^\n]*sysctl fs%.file%-max", text)
+      assert.equal("", written(function() listener:short(-23) end))
     end)
   end)
 end)

@@ -407,7 +407,7 @@ describe("a process", function()
   end)
 
   it("is ended with all of its group", function()
-    local marker = "33.25" .. math.random(100000)
+    local marker = "33.25" .. support.own_pid
     moonring.scope(function(scope)
       local child = scope:own(assert(process.spawn { "sh", "-c",
         "sleep " .. marker .. " & sleep " .. marker .. " & echo; wait", stdout = "pipe", process_group = true }))
@@ -476,7 +476,7 @@ describe("when the loop ends", function()
   end
 
   it("children that still run are told to end, and killed when they don't", function()
-    local marker = "47.5" .. math.random(100000)
+    local marker = "47.5" .. support.own_pid
     local status, output = run(([[
       local process = require "moonring.process"
       assert(process.spawn { "sleep", "%s" })
@@ -491,7 +491,7 @@ describe("when the loop ends", function()
   end)
 
   it("one that was detached runs on", function()
-    local marker = "3.75" .. math.random(100000)
+    local marker = "3.75" .. support.own_pid
     local status = run(([[
       local process = require "moonring.process"
       assert(process.spawn { "sleep", "%s" }):detach()
@@ -502,7 +502,7 @@ describe("when the loop ends", function()
 
   it("by os.exit or an error, they end too", function()
     for _, ending in ipairs { "os.exit(3)", "error 'oh no'" } do
-      local marker = "48.5" .. math.random(100000)
+      local marker = "48.5" .. support.own_pid
       run(([[ require("moonring.process").spawn { "sleep", "%s" } %s ]]):format(marker, ending))
       assert.equal(1, process.run({ "pgrep", "-f", "^sleep " .. marker:gsub("%.", "[.]") }).code)
     end

@@ -4,15 +4,13 @@ local errors = require "moonring.errors"
 local support = require "spec.support.process"
 local eventually = require "spec.support.eventually"
 
-local own_pid = io.open("/proc/self/stat"):read "*n"
-
 local function send(name)
-  os.execute(("kill -%s %d"):format(name, own_pid))
+  os.execute(("kill -%s %d"):format(name, support.own_pid))
 end
 
--- Whether this process catches the signal.
-local function is_caught(name)
-  local mask = tonumber(io.open("/proc/self/status"):read("*a"):match "SigCgt:%s*(%x+)", 16)
+-- Whether a process, this one unless another is given, catches the signal.
+local function is_caught(name, pid)
+  local mask = tonumber(io.open(("/proc/%s/status"):format(pid or "self")):read("*a"):match "SigCgt:%s*(%x+)", 16)
   return math.floor(mask / 2 ^ (signal.number(name) - 1)) % 2 == 1
 end
 
@@ -153,11 +151,10 @@ describe("in the executable, a script", function()
   it("waits for nothing but a signal without that being a deadlock", function()
     moonring.scope(function(scope)
       local child = support.start(scope, support.command("-e", [[
-        io.stderr:write "ready\n"
         io.stderr:write("got ", require("moonring").signal("USR2"):wait(), "\n")
       ]]))
-      child:expect "ready"
-      moonring.sleep(0.05)
+      assert.is_true(eventually(function() return is_caught("USR2", child.pid) end, 20))
+      moonring.sleep(0.05) -- it has most likely begun to wait; when not, the signal is kept for it
       child:kill "USR2"
       child:expect "got USR2\n$"
       assert.is_true(child:wait())

@@ -137,6 +137,33 @@ describe("at a terminal", function()
       moonring.sleep(0.7)
       repl:expect "failed%] interrupted.*> $"
     end))
+
+    it("is the REPL's before it is that of who has subscribed to INT", with_repl(function(repl)
+      repl:enter "moonring = require 'moonring'"
+      repl:enter "task = moonring.spawn(function() for name in moonring.signal('INT'):each() do print('got ' .. name) end end)"
+      repl:type "some text"
+      repl:expect "some text$"
+      repl:press "C-c"
+      repl:expect "> some text%^C\n> $"
+      repl:enter "moonring.sleep(1000)"
+      repl:expect "1000%)$"
+      moonring.sleep(0.1)
+      repl:press "C-c"
+      repl:expect "%^C\ncancelled\n> $"
+      repl:enter "while true do end"
+      moonring.sleep(0.2)
+      repl:press "C-c"
+      repl:expect "%^C\ninterrupted\n> $"
+      repl:press "C-c" -- on an empty line it is nothing to the REPL
+      repl:expect "interrupted\ngot INT\n> $"
+      repl:press "C-c"
+      repl:expect "got INT\ngot INT\n> $"
+      repl:enter "task:cancel()"
+      repl:expect "cancel%(%)\n> $"
+      repl:enter "collectgarbage() collectgarbage()"
+      repl:press "C-c"
+      repl:expect "C%-d ends\n> $"
+    end))
   end)
 
   it("ends by Ctrl-D on an empty line", with_repl(function(repl)

@@ -287,7 +287,7 @@ describe("the span of a class", function()
   end
   local ALNUM = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
   local token = set("!#$%&'*+-.^_`|~" .. ALNUM) -- RFC 9110 section 5.6.2
-  local host = set("-._~%!$&'()*+,;=:[]" .. ALNUM) -- RFC 3986 section 3.2.2 and the port's colon
+  local name = set("-._~%!$&'()*+,;=" .. ALNUM) -- RFC 3986 section 3.2.2
 
   it("holds exactly the characters that the RFCs name", function()
     local byte = ffi.new "uint8_t[1]"
@@ -298,7 +298,7 @@ describe("the span of a class", function()
       end
       local visible = value > 32 and value ~= 127
       assert.are.equal(token[value] or false, holds(C.MR_CLASS_TOKEN), value)
-      assert.are.equal(host[value] or false, holds(C.MR_CLASS_HOST), value)
+      assert.are.equal(name[value] or false, holds(C.MR_CLASS_NAME), value)
       assert.are.equal(visible, holds(C.MR_CLASS_VISIBLE), value)
       assert.are.equal(visible or value == 32 or value == 9, holds(C.MR_CLASS_VALUE), value)
     end
@@ -310,7 +310,27 @@ describe("the span of a class", function()
     assert.are.equal(2, C.mr_scan_span("abc", 2, C.MR_CLASS_TOKEN))
     assert.are.equal(0, C.mr_scan_span("abc", 0, C.MR_CLASS_TOKEN))
     assert.are.equal(0, C.mr_scan_span("abc", -1, C.MR_CLASS_TOKEN))
-    assert.are.equal(3, C.mr_scan_span("a(b/", 4, bit.bor(C.MR_CLASS_TOKEN, C.MR_CLASS_HOST)))
+    assert.are.equal(3, C.mr_scan_span("a(b/", 4, bit.bor(C.MR_CLASS_TOKEN, C.MR_CLASS_NAME)))
+  end)
+end)
+
+describe("the host scan", function()
+  local function is_host(text)
+    return C.mr_scan_host(bytes_of(text), #text) == 1
+  end
+
+  it("takes names and addresses, with a port or without", function()
+    for _, text in ipairs { "", "a", "a.example", "a.example:80", "127.0.0.1:65535", "a:", "a:0", "[::1]", "[2001:DB8::1]:443",
+      "[::ffff:1.2.3.4]", "a-b_c~d", "%41", "x!$&'()*+,;=" } do
+      assert.is_true(is_host(text), text)
+    end
+  end)
+
+  it("refuses what has another end, two colons, or a port that is none", function()
+    for _, text in ipairs { "a:1:2", "::1", "a:65536", "a:99999999999", "a:x", "a:8 ", "a:-1", "a b", "a/b", "u@a", "a?b", "a#b",
+      "[::1", "[]", "[:]", "[::1]x", "[::1]:x", "[::g]", "[a", "a]", "a[", "\0", "a\0", "\xc3\xa9", "a\\b", "[::1]]", "[[::1]]" } do
+      assert.is_false(is_host(text), text)
+    end
   end)
 end)
 

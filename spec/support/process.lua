@@ -8,6 +8,9 @@ local root = debug.getinfo(1, "S").source:match("^@(.*)spec/support/process%.lua
 local executable = os.getenv("MOONRING") or root .. "build/moonring"
 M.executable = executable
 
+--- The number of this process: for names that other runs at the same time don't use.
+M.own_pid = io.open("/proc/self/stat"):read "*n"
+
 local function quote(text)
   return "'" .. tostring(text):gsub("'", "'\\''") .. "'"
 end

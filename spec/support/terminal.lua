@@ -9,8 +9,6 @@ local M = {}
 local Terminal = {}
 Terminal.__index = Terminal
 
-local serial = 0
-
 local function read(command)
   local pipe = io.popen(command .. " 2>&1")
   local text = pipe:read "*a"
@@ -19,7 +17,7 @@ local function read(command)
 end
 
 function Terminal:tmux(...)
-  local words = { "tmux", "-L", self.socket }
+  local words = { "tmux", "-S", self.socket }
   for i = 1, select("#", ...) do
     words[#words + 1] = process.quote((select(i, ...)))
   end
@@ -30,8 +28,7 @@ end
 --- program has ended. The scope ends it.
 function M.start(scope, command, options)
   options = options or {}
-  serial = serial + 1
-  local self = setmetatable({ socket = ("moonring-%d-%d"):format(math.random(1, 2 ^ 30), serial) }, Terminal)
+  local self = setmetatable({ socket = os.tmpname() }, Terminal) -- which tmux puts its socket in the place of
   self:tmux("-f", "/dev/null", "new-session", "-d", "-x", tostring(options.columns or 80), "-y",
     tostring(options.rows or 24), "cat")
   self:tmux("set-option", "-g", "remain-on-exit", "on")
@@ -112,6 +109,7 @@ end
 
 function Terminal:close()
   self:tmux "kill-server"
+  os.remove(self.socket)
   os.remove(self.status)
   if self.home and not self.keeps_home then os.execute("rm -rf " .. process.quote(self.home)) end
   moonring.sleep(0)

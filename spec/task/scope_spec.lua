@@ -1,6 +1,7 @@
 local moonring = require "moonring"
 local errors = require "moonring.errors"
 local task = require "moonring.task"
+local eventually = require "spec.support.eventually"
 
 local function resource(log, name)
   return { close = function() log[#log + 1] = name end }
@@ -113,7 +114,7 @@ describe("a scope", function()
         end)
       end
       scope:spawn(nest, 1)
-      moonring.sleep(0.02)
+      eventually(function() return depth_reached == 5 end)
       error("end it", 0)
     end)
     assert.is_false(ok)

@@ -1,33 +1,11 @@
 -- Specs about specs: each case runs a spec file in a process of its own.
 
 local process = require "spec.support.process"
+local specs = require "spec.support.specs"
+
+local run, counts = specs.run, specs.counts
 
 local BUSTED = select(2, process.run "command -v busted"):gsub("\n", "")
-
-local function write(path, text)
-  local file = assert(io.open(path, "w"))
-  file:write(text)
-  file:close()
-end
-
--- Runs spec files (a text, or texts by name) with `moonring test options`. Returns status and output.
-local function run(files, options, command)
-  local folder = os.tmpname()
-  os.remove(folder)
-  os.execute("mkdir " .. folder)
-  for name, text in pairs(type(files) == "string" and { ["one_spec.lua"] = files } or files) do
-    if name:find "/" then os.execute(("mkdir -p %s/%s"):format(folder, name:match "^(.*)/")) end
-    write(folder .. "/" .. name, text)
-  end
-  local status, output = process.run(("cd %s && %s %s ."):format(folder, command or process.command "test", options or ""))
-  os.execute("rm -rf " .. folder)
-  return status, output
-end
-
-local function counts(output)
-  local numbers = { output:match "(%d+) success%a* / (%d+) failures? / (%d+) errors? / (%d+) pending" }
-  return table.concat(numbers, " ")
-end
 
 local PRELUDE = [[
 local moonring, net, test = require "moonring", require "moonring.net", require "moonring.test"

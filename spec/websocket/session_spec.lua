@@ -105,6 +105,34 @@ describe("a WebSocket", function()
     end)
   end)
 
+  it("does not queue Pongs without end for a peer that takes none", function()
+    with_peer({}, function(socket, peer, scope)
+      local most = 0
+      local receiver = scope:spawn(function()
+        return socket:receive()
+      end)
+      local pings = frame(("p"):rep(125), { opcode = 9 }):rep(1000)
+      local flood = scope:spawn(function()
+        for _ = 1, 400 do -- 52 MB, far more than the kernel buffers
+          if not peer:write(pings) then return end
+        end
+        peer:write(frame "at last")
+      end)
+      for _ = 1, 50 do
+        moonring.sleep(0.002)
+        most = math.max(most, socket:queued())
+      end
+      assert.is_false(flood:has_ended()) -- it waits, as whoever floods should
+      assert.is_true(most > 200000 and most < 300000, tostring(most))
+      local reader = scope:spawn(function()
+        for _ in peer:chunks() do end -- luacheck: ignore
+      end)
+      assert.equal("at last", select(2, receiver:join()))
+      answer_close(peer)
+      reader:cancel()
+    end)
+  end)
+
   it("gives parts as they come", function()
     with_peer({}, function(socket, peer)
       peer:write(frame("Hel", { fin = false }))

@@ -34,9 +34,9 @@ local function request_bytes(changes)
   for name, value in pairs(changes) do
     fields[name] = value
   end
-  local lines = { (changes.method or "GET") .. " / HTTP/1.1" }
+  local lines = { (changes.method or "GET") .. " / HTTP/" .. (changes.version or "1.1") }
   for name, value in pairs(fields) do
-    if value and name ~= "method" then lines[#lines + 1] = name .. ": " .. value end
+    if value and name ~= "method" and name ~= "version" then lines[#lines + 1] = name .. ": " .. value end
   end
   return table.concat(lines, "\r\n") .. "\r\n\r\n"
 end
@@ -125,12 +125,52 @@ describe("websocket.upgrade", function()
     end)
   end)
 
+  it("takes one that comes behind other requests, and nothing behind it for a request", function()
+    moonring.scope(function(scope)
+      local server, seen = scope:own(assert(http.server { port = 0 })), {}
+      scope:spawn(function()
+        server:serve(function(request, response)
+          seen[#seen + 1] = request.method .. " " .. request.path
+          if request.upgrades then return websocket.upgrade(request, response, {}, echo) end
+          response:send(200, request:body())
+        end)
+      end)
+      local plain = "GET /a HTTP/1.1\r\nHost: x\r\n\r\n"
+      local post = "POST /b HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nabc"
+      local looks_like_one = wire.frame { opcode = 1, payload = plain, key = "\0\0\0\0" }
+      local text = plain .. post .. request_bytes {} .. looks_like_one .. looks_like_one
+      for at = 0, #text, 17 do -- cut anywhere
+        seen = {}
+        local connection = assert(net.connect { port = server.port })
+        connection:write(text:sub(1, at))
+        connection:flush()
+        moonring.sleep(0)
+        connection:write(text:sub(at + 1))
+        local got = ""
+        while select(2, got:gsub("\129" .. string.char(#plain) .. plain, "")) < 2 do
+          got = got .. assert(connection:read()):read_string()
+        end
+        assert.is_truthy(got:find "^HTTP/1.1 200 .*HTTP/1.1 200 .*\r\n\r\nabcHTTP/1.1 101 ")
+        assert.same({ "GET /a", "POST /b", "GET /" }, seen)
+        connection:close(0)
+      end
+      server:close()
+    end)
+  end)
+
   for name, case in pairs {
     ["another method"] = { { method = "POST", ["Content-Length"] = "0" }, 405 },
     ["no Upgrade"] = { { Upgrade = false }, 426 },
     ["another protocol"] = { { Upgrade = "h2c" }, 426 },
     ["no Connection: Upgrade"] = { { Connection = "keep-alive" }, 400 },
     ["another version"] = { { ["Sec-WebSocket-Version"] = "8" }, 426 },
+    ["HTTP/1.0"] = { { version = "1.0" }, 400 },
+    ["a request with content"] = { { ["Content-Length"] = "3" }, 400 },
+    ["a request with chunks"] = { { ["Transfer-Encoding"] = "chunked" }, 400 },
+    ["versions in a list"] = { { ["Sec-WebSocket-Version"] = "13, 8" }, 426 },
+    ["no version"] = { { ["Sec-WebSocket-Version"] = false }, 426 },
+    ["a long key"] = { { ["Sec-WebSocket-Key"] = "dGhlIHNhbXBsZSBub25jZSE=AAAA" }, 400 },
+    ["two keys"] = { { ["Sec-WebSocket-Key"] = "dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==" }, 400 },
     ["no key"] = { { ["Sec-WebSocket-Key"] = false }, 400 },
     ["a short key"] = { { ["Sec-WebSocket-Key"] = "c2hvcnQ=" }, 400 },
     ["a key that is no base64"] = { { ["Sec-WebSocket-Key"] = "************************" }, 400 },
@@ -141,7 +181,10 @@ describe("websocket.upgrade", function()
       with_server({ origins = { "https://good.test" } }, echo, function(url)
         local text, connection = exchange(url, request_bytes(case[1]))
         assert.equal(tostring(case[2]), text:match "^HTTP/1.1 (%d+)")
-        if case[2] == 426 then assert.truthy(text:find "Sec%-WebSocket%-Version: 13") end
+        if case[2] == 426 then
+          assert.truthy(text:find "\r\nSec%-WebSocket%-Version: 13\r\n")
+          assert.truthy(text:find "\r\nUpgrade: websocket\r\n")
+        end
         connection:close(0)
       end)
     end)

@@ -81,13 +81,6 @@ function M.malformed(what, text, ...)
   return nil, what .. ": " .. text:format(...), "EILSEQ"
 end
 
---- Options as a table: an empty one for nil; raises "argument" for anything else.
-function M.options(what, options)
-  if options == nil then return {} end
-  if type(options) ~= "table" then raise("argument", "%s: the options are a table, not a %s", what, type(options)) end
-  return options
-end
-
 --- Checks that `count` bytes remain for reading, all of them when it is nil. Returns position and count.
 function M.readable(self, what, count)
   local position = self.position_
@@ -114,6 +107,14 @@ function M.writable(self, what, count)
     M.check_writable(self, what)
   end
   return position
+end
+
+--- Writes `count` bytes from an address at the position, which moves behind them. Returns the buffer.
+function M.put(self, what, from, count)
+  local position = M.writable(self, what, count)
+  self.position_ = position + count
+  C.mr_bytes_move(self.data_ + position, from, count)
+  return self
 end
 
 --- Checks that `count` bytes lie at the absolute `offset` before the limit.

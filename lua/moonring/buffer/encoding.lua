@@ -2,13 +2,14 @@
 -- returned as nil, a message and "EILSEQ", with nothing written.
 
 local native = require "moonring.native"
+local errors = require "moonring.errors"
 local core = require "moonring.buffer.core"
 
 local C, ffi = native.C, native.ffi
 local rshift = bit.rshift
 local ffi_string = ffi.string
 local readable, writable, operand, malformed = core.readable, core.writable, core.operand, core.malformed
-local Buffer = core.Buffer
+local Buffer, put = core.Buffer, core.put
 
 --- The remaining bytes as lower-case hexadecimal digits. The position stays.
 ---@return string
@@ -26,7 +27,7 @@ end
 
 local function base64_flags(what, options)
   if options == nil then return 0 end
-  options = core.options(what, options)
+  options = errors.options(what, options)
   return (options.url and C.MR_BASE64_URL or 0) + (options.bare and C.MR_BASE64_BARE or 0)
 end
 
@@ -42,14 +43,6 @@ function Buffer:to_base64(options)
   return text
 end
 
--- Decoding goes through memory of its own: a text that turns out to be wrong has then written nothing.
-local function write_decoded(self, what, out, count)
-  local position = writable(self, what, count)
-  self.position_ = position + count
-  C.mr_bytes_move(self.data_ + position, out, count)
-  return self
-end
-
 --- Writes the bytes that hexadecimal digits stand for.
 ---@param text string|moonring.Buffer
 ---@return moonring.Buffer? buffer
@@ -60,10 +53,10 @@ function Buffer:write_hex(text)
   local count = rshift(length, 1)
   writable(self, "write_hex", count)
   if length % 2 ~= 0 then return malformed("write_hex", "an odd number of digits, %d", length) end
-  local out = ffi.new("uint8_t[?]", count)
+  local out = ffi.new("uint8_t[?]", count) -- a text that turns out to be wrong has written nothing
   local at = C.mr_hex_decode(bytes, length, out)
   if at >= 0 then return malformed("write_hex", "no hexadecimal digit at offset %d", at) end
-  return write_decoded(self, "write_hex", out, count)
+  return put(self, "write_hex", out, count)
 end
 
 --- Writes the bytes that base64 stands for, strictly: padding and unused bits as an encoder writes them, no white
@@ -81,5 +74,5 @@ function Buffer:write_base64(text, options)
   local out = ffi.new("uint8_t[?]", least + 5)
   local count = C.mr_base64_decode(bytes, length, out, flags)
   if count < 0 then return malformed("write_base64", "not base64 at offset %d", -1 - count) end
-  return write_decoded(self, "write_base64", out, count)
+  return put(self, "write_base64", out, count)
 end

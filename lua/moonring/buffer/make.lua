@@ -112,9 +112,7 @@ end
 function M.allocate(capacity, options)
   check_capacity("buffer.allocate", capacity)
   if options == nil then return zones.native(capacity, 0) end
-  if type(options) ~= "table" then
-    errors.raise("argument", "buffer.allocate: the options are a table, not a %s", type(options))
-  end
+  errors.options("buffer.allocate", options)
   local make = zones[options.zone or "native"]
   if not make then
     errors.raise("argument", 'buffer.allocate: the zone is "native", "heap" or "shared", not %s', tostring(options.zone))

@@ -25,24 +25,30 @@ local chaining = { seek = true, skip = true, compact = true, fill = true, xor_ma
   reset_for_read = true, reset_for_write = true, set_limit = true }
 
 local PLAIN = [==[
-local method = methods.NAME
-Lease.NAME = function(self, a, b, c, d) return method(resolve(self, "NAME"), a, b, c, d) end
+local method, resolve = ...
+return function(self, a, b, c, d) return method(resolve(self, "NAME"), a, b, c, d) end
 ]==]
 local CHAINING = [==[
-local method = methods.NAME
-Lease.NAME = function(self, a, b, c, d)
+local method, resolve = ...
+return function(self, a, b, c, d)
   local ok, message, code = method(resolve(self, "NAME"), a, b, c, d)
   if not ok then return nil, message, code end
   return self
 end
 ]==]
 
-local text = { "local Lease, methods, resolve = ...\n" }
+-- Every method is a piece of Lua of its own, for the compiler, and made when it is first called for: a service uses a few of
+-- more than a hundred. Their places are there from the start, because compiled code doesn't survive that this table grows.
 for name in pairs(Buffer) do
-  local template = (chaining[name] or name:find("^write_") or name:find("^set_")) and CHAINING or PLAIN
-  text[#text + 1] = "do " .. template:gsub("NAME", name) .. "end\n"
+  Lease[name] = false
 end
-assert(loadstring(table.concat(text), "=moonring.buffer.pool"))(Lease, Buffer, resolve)
+
+local function make_method(name)
+  local template = (chaining[name] or name:find("^write_") or name:find("^set_")) and CHAINING or PLAIN
+  local method = assert(loadstring((template:gsub("NAME", name)), "=moonring.buffer.pool"))(Buffer[name], resolve)
+  Lease[name] = method
+  return method
+end
 
 --- Ends the lease: the memory goes back to the pool. Releasing again does nothing, also when the memory has a new
 --- owner.
@@ -61,6 +67,7 @@ ffi.metatype("mr_lease", {
     local method = Lease[key]
     if method then return method end
     if key == "is_open" then return is_live(self) end
+    if Buffer[key] then return make_method(key) end
     return resolve(self, tostring(key))[key]
   end,
   __newindex = function(self, key, value)

@@ -177,10 +177,7 @@ Buffer.read_varint_mqtt = varint_reader("read_varint_mqtt", M.varints.varint_mqt
 
 local function write_varint(self, what, value, form)
   local count = M.check_varint(what, value, form.max) -- and there it is
-  local position = writable(self, what, count)
-  self.position_ = position + count
-  C.mr_bytes_move(self.data_ + position, varint, count)
-  return self
+  return core.put(self, what, varint, count)
 end
 
 --- Writes an unsigned LEB128 number of up to 2^53 - 1.

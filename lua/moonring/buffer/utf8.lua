@@ -63,7 +63,7 @@ Decoder.__index = Decoder
 ---@param options? { lenient?: boolean } lenient: U+FFFD in place of ill-formed parts instead of a failure
 ---@return moonring.Utf8Decoder
 function M.decoder(options)
-  return setmetatable({ kept = "", lenient = core.options("buffer.utf8_decoder", options).lenient, offset = 0 }, Decoder)
+  return setmetatable({ kept = "", lenient = errors.options("buffer.utf8_decoder", options).lenient, offset = 0 }, Decoder)
 end
 
 --- The text up to the last complete character. A buffer's remaining bytes are all taken.

@@ -50,7 +50,7 @@ local function check_whole(what, name, value, from, to)
 end
 
 local function create(what, inflate, options)
-  options = core.options(what, options)
+  options = errors.options(what, options)
   local format = FORMATS[options.format or "zlib"]
   if not format then
     errors.raise("argument", '%s: the format is "zlib", "gzip" or "raw", not %s', what, tostring(options.format))

@@ -6,7 +6,6 @@
 
 local native = require "moonring.native"
 local errors = require "moonring.errors"
-local scheduler = require "moonring.scheduler"
 local loop = require "moonring.loop"
 local buffer = require "moonring.buffer"
 local memory = require "moonring.memory"
@@ -14,7 +13,6 @@ local waiters = require "moonring.waiters"
 local codec = require "moonring.dns.codec"
 
 local C, ffi = native.C, native.ffi
-local DELIVERED = scheduler.DELIVERED
 local ENOMEM = -12
 local RECORDS = tonumber(C.MR_ANSWER_RECORDS)
 
@@ -73,11 +71,7 @@ end
 
 --- Waits for the answer: a table with `answer` (mr_answer), and the `message` where there is one. Raises "closed".
 function Lookup:wait()
-  local me = scheduler.require_task "dns.query"
-  self.waiters:add(me)
-  scheduler.wait(self)
-  local answer = me[DELIVERED]
-  me[DELIVERED] = false
+  local answer = self.waiters:wait(self)
   if not answer then errors.raise("closed", "dns.query: the resolver has been closed") end
   return answer
 end
@@ -85,7 +79,7 @@ end
 local function deliver(lookup, answer)
   forget(lookup)
   lookup.question = nil
-  while lookup.waiters:wake_first(answer) do end -- luacheck: ignore
+  lookup.waiters:wake_all(answer)
 end
 
 --- Asks. on_answer(lookup, answer) and on_end(lookup) are called from the scheduler, before anybody who waits goes on;
@@ -98,8 +92,8 @@ function Channel:ask(name, type, on_answer, on_end)
     question = C.mr_resolver_ask(self.handle, self.slot, name, number)
   end
   if question < 0 then return nil end
-  local lookup = setmetatable({ channel = self, question = question, name = name, type = type, waiters = waiters.new(),
-    on_answer = on_answer, on_end = on_end }, Lookup)
+  local lookup = setmetatable({ channel = self, question = question, name = name, type = type,
+    waiters = waiters.new "dns.query", on_answer = on_answer, on_end = on_end }, Lookup)
   self.lookups[question] = lookup
   self.count = self.count + 1
   return lookup

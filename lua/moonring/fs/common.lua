@@ -34,13 +34,6 @@ function M.check_path(what, path)
   end
 end
 
---- Checks a number of bytes or an offset: whole, and exact as a Lua number.
-function M.check_offset(what, name, value)
-  if type(value) ~= "number" or value < 0 or value > 9007199254740992 or value % 1 ~= 0 then
-    errors.raise("argument", "%s: %s is a whole number from 0 to 2^53, not %s", what, name, tostring(value))
-  end
-end
-
 --- Checks permissions such as tonumber("644", 8); `default` stands for none.
 function M.permissions(what, value, default)
   if value == nil then return default end
@@ -52,13 +45,8 @@ end
 
 --- Options as a table, each name one of those in `known`.
 function M.options(what, options, known)
-  if options == nil then return {} end
-  if type(options) ~= "table" then
-    errors.raise("argument", "%s: the options are a table, not a %s", what, type(options))
-  end
-  for name in pairs(options) do
-    if not known[name] then errors.raise("argument", "%s: there is no option '%s'", what, tostring(name)) end
-  end
+  options = errors.options(what, options)
+  errors.check_options(what, options, known)
   return options
 end
 

@@ -207,7 +207,7 @@ end
 function M.walk(path, options)
   check_path("fs.walk", path)
   options = common.options("fs.walk", options, { follow = true, depth = true })
-  if options.depth then common.check_offset("fs.walk", "depth", options.depth) end
+  if options.depth then errors.check_offset("fs.walk", "depth", options.depth) end
   return walk(path, options)
 end
 

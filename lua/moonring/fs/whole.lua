@@ -90,7 +90,7 @@ end
 ---@return string? code
 function M.read_file(path, max)
   check_path("fs.read_file", path)
-  if max ~= nil then common.check_offset("fs.read_file", "max", max) end
+  if max ~= nil then errors.check_offset("fs.read_file", "max", max) end
   local opened, message, code = open("fs.read_file", path, common.RDONLY)
   if not opened then return nil, message, code end
   return with(opened, read_whole, math.min(max or M.READ_MAX - 1, M.READ_MAX - 1))
@@ -279,7 +279,7 @@ function M.lines(source, max)
   if type(source) ~= "string" then
     errors.raise("argument", "fs.lines: a path or a file is needed, not a %s", type(source))
   end
-  if max ~= nil then common.check_offset("fs.lines", "max", max) end
+  if max ~= nil then errors.check_offset("fs.lines", "max", max) end
   check_path("fs.lines", source)
   local opened, message, code = open("fs.lines", source, common.RDONLY)
   if not opened then errors.raise(code, "%s", message) end

@@ -15,9 +15,14 @@ local M = {
 ---@class moonring.http.LogEntry
 ---@field request moonring.http.Request
 ---@field status integer
----@field bytes number of the response's content
----@field seconds number that the handler has taken
----@field peer string the client's address without its port
+---@field bytes number of the response's content that were sent
+---@field seconds number from the head to the answer
+---@field peer string the client's address without its port; where proxies are trusted, request.client
+---@field line? string the beginning of what came in the place of a request, which was refused; of the request only that is known
+
+---@class moonring.http.AccessLogOptions
+---@field path? string standard output when left out
+---@field format? "common"|"combined"|fun(entry: moonring.http.LogEntry): string of a line, without its end; default "common"
 
 local MONTHS = { "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec" }
 
@@ -55,13 +60,33 @@ local function escape(text)
   return (text:gsub('[%c"\\\128-\255]', escape_byte))
 end
 
+local function request_line(entry)
+  if entry.line then return escape(entry.line) end
+  local request = entry.request
+  return ("%s %s HTTP/%s"):format(escape(request.method), escape(request.target), request.version)
+end
+
+local function quoted(value)
+  return value and '"' .. escape(value) .. '"' or '"-"'
+end
+
+local formats = {}
+
 --- A line of the common log format, without its end.
 ---@param entry moonring.http.LogEntry
 ---@return string
-function M.format(entry)
+function formats.common(entry)
+  return ('%s - - [%s] "%s" %d %.0f'):format(entry.peer, time_of(clock.wall()), request_line(entry), entry.status,
+    entry.bytes)
+end
+
+--- The same with Referer and User-Agent.
+---@param entry moonring.http.LogEntry
+---@return string
+function formats.combined(entry)
   local request = entry.request
-  return ('%s - - [%s] "%s %s HTTP/%s" %d %.0f'):format(entry.peer, time_of(clock.wall()), escape(request.method),
-    escape(request.target), request.version, entry.status, entry.bytes)
+  return ("%s %s %s"):format(formats.common(entry), quoted(not entry.line and request:header "referer"),
+    quoted(not entry.line and request:header "user-agent"))
 end
 
 local writers = setmetatable({}, { __mode = "k" })
@@ -81,7 +106,7 @@ local function flush_all()
   end
 end
 
-local function file_log(file)
+local function file_log(file, format)
   -- The finalizer writes what the end of the process would lose.
   local writer = { file = file, lines = {}, guard = newproxy(true) }
   getmetatable(writer.guard).__gc = function() pcall(flush, writer) end
@@ -89,33 +114,58 @@ local function file_log(file)
   deadlines.on_tick = flush_all
   return function(entry)
     local lines = writer.lines
-    lines[#lines + 1] = M.format(entry)
+    lines[#lines + 1] = format(entry)
     if #lines >= M.LINES_MAX then flush(writer) end
   end, function()
     flush(writer)
     writers[writer], writer.file = nil, nil
-    file:close()
+    if file ~= io.stdout then file:close() end
   end
 end
 
---- Makes what a server calls for each request: fn(connection, request, status, bytes, seconds). Internal.
----@param what string|boolean|function
+local function options_of(what)
+  if what == true then return {} end
+  if type(what) == "string" then return { path = what } end
+  if type(what) ~= "table" then
+    errors.raise("argument", "access_log: a path, true, a table of options or a function is needed, not a %s", type(what))
+  end
+  errors.check_options("access_log", what, { path = "string", format = true })
+  return what
+end
+
+local function format_of(format)
+  if type(format) == "function" then return format end
+  local known = formats[format or "common"]
+  if not known then
+    errors.raise("argument", 'access_log: the format is "common", "combined" or a function, not %s', tostring(format))
+  end
+  return known
+end
+
+local function open_file(what)
+  local options = options_of(what)
+  local format = format_of(options.format)
+  if not options.path then return file_log(io.stdout, format) end
+  local file, message, number = io.open(options.path, "a")
+  if not file then return errors.world(number, "open the access log " .. message:gsub(": [^:]*$", "")) end
+  return file_log(file, format)
+end
+
+--- Makes what a server calls for each answer: fn(connection, request, status, bytes, seconds, line). Internal.
+---@param what string|boolean|moonring.http.AccessLogOptions|function
+---@param trusts_proxies boolean
 ---@return function? log
 ---@return string|function|nil message_or_finish what ends it, where it has a file of its own
 ---@return string? code
-function M.open(what)
-  local log, finish = what, nil
-  if what == true then
-    log = file_log(io.stdout)
-  elseif type(what) == "string" then
-    local file, message, number = io.open(what, "a")
-    if not file then return errors.world(number, "open the access log " .. message:gsub(": [^:]*$", "")) end
-    log, finish = file_log(file)
-  elseif type(what) ~= "function" then
-    errors.raise("argument", "access_log: a path, true or a function is needed, not a %s", type(what))
+function M.open(what, trusts_proxies)
+  local log, finish, code = what, nil, nil
+  if type(what) ~= "function" then
+    log, finish, code = open_file(what)
+    if not log then return nil, finish, code end
   end
-  local function note(connection, request, status, bytes, seconds)
-    log { request = request, status = status, bytes = bytes, seconds = seconds, peer = peer_of(connection) }
+  local function note(connection, request, status, bytes, seconds, line)
+    log { request = request, status = status, bytes = bytes, seconds = seconds, line = line or nil,
+      peer = trusts_proxies and not line and request.client or peer_of(connection) }
   end
   return note, finish
 end

@@ -29,6 +29,7 @@ local function new()
     serial = 0, -- grows with each request: what handles are checked against
     answered = false, -- the status of the final response, once it has been written or begun
     sent = 0, -- bytes of its content
+    started = 0, -- when its handler was called, where a log is kept
     plain = true, -- nothing below is in use
     body_open = false, -- there may be content that nobody has read
     body = false, -- its decoder, made when the first one is needed
@@ -36,6 +37,7 @@ local function new()
     broken = false, -- the connection can't go on
     recovering = false, -- its handler has failed
     refusal = false, -- what a body turned out to be that can't be read: status and message
+    complaint = false, -- why it can't be read, also where the client has left: an error that says so is not the handler's
     status = false, -- set by response:set_status
     content_type = false, -- set by response:set_field, as are the
     fields = false, -- name, value, name, value ...
@@ -80,7 +82,7 @@ function M.finish(exchange)
   if exchange.view then C.mr_buffer_release(exchange.view) end
   if exchange.head_held then C.mr_iovec_release(exchange.held) end
   exchange.plain, exchange.head_held = true, false
-  exchange.body_open, exchange.wants_continue, exchange.refusal = false, false, false
+  exchange.body_open, exchange.wants_continue, exchange.refusal, exchange.complaint = false, false, false, false
   exchange.status, exchange.content_type, exchange.fields = false, false, false
   exchange.stream, exchange.stream_left, exchange.upgraded = false, false, false
   exchange.phase, exchange.scope, exchange.timed_out = false, false, false
@@ -131,13 +133,14 @@ local function more_input(exchange)
   if more then return true end
   exchange.broken = true
   exchange.body_open = false
-  return nil, message or "the client has left before the body was complete", code or "ECONNRESET"
+  exchange.complaint = message or "the client has left before the body was complete"
+  return nil, exchange.complaint, code or "ECONNRESET"
 end
 
 --- Notes what the client is told when the handler ends without an answer.
 function M.note_refusal(exchange, status, message)
   exchange.plain = false
-  exchange.refusal = { status, message }
+  exchange.refusal, exchange.complaint = { status, message }, message
 end
 
 local function refuse_body(exchange, status, message)
@@ -146,13 +149,19 @@ local function refuse_body(exchange, status, message)
   return nil, message, status == 413 and "EMSGSIZE" or "EBADMSG"
 end
 
+--- Hands on what a read has given, for loops, which have no place for an error: nil, message, code is raised.
+function M.raise_failure(part, message, code)
+  if message and not part then error(errors.new(code, message), 0) end
+  return part
+end
+
 --- Waits for the next part of the body. The buffer is lent until the next part is read or the handler ends.
 ---@return ffi.cdata*? part
 ---@return string? message
 ---@return string? code
 function M.read_body(exchange)
   if not exchange.body_open then return nil end
-  if exchange.wants_continue then
+  if exchange.wants_continue and not exchange.body:is_refused() then
     exchange.wants_continue = false
     -- Behind the head of the final response it would be a part of its content; the client has understood by then.
     if not exchange.answered then exchange.connection:write(codec.continue) end

@@ -15,7 +15,10 @@ local M = {}
 ---@field listener? moonring.Listener what to listen on, in the place of host and port
 ---@field limits? moonring.http.Limits what is accepted; fields left out keep their default
 ---@field timeouts? moonring.http.Timeouts seconds that clients have; fields left out keep their default
----@field access_log? string|boolean|fun(entry: moonring.http.LogEntry) a path, true for standard output, a function
+---@field access_log? string|boolean|moonring.http.AccessLogOptions|fun(entry: moonring.http.LogEntry) a path, true for
+--- standard output, a table with a path and a format, or a function
+---@field trusted_proxies? string[] whose X-Forwarded-For and X-Forwarded-Proto count for request.client and request.scheme:
+--- addresses, networks ("10.0.0.0/8"), and "unix"
 
 ---@class moonring.http.Server
 ---@field port integer
@@ -23,7 +26,7 @@ local Server = { __name = "moonring.http.Server" }
 Server.__index = Server
 
 -- The options that are HTTP's; the others are the listener's.
-local OWN_OPTIONS = { listener = true, limits = true, timeouts = true, access_log = true }
+local OWN_OPTIONS = { listener = true, limits = true, timeouts = true, access_log = true, trusted_proxies = true }
 
 local function listen(options)
   local rest = {}
@@ -42,10 +45,11 @@ function M.server(options)
   options = options or {}
   local timeouts = deadlines.merge_timeouts("http.server", options.timeouts)
   local limits = codec.merge_limits("http.server", options.limits)
+  local proxies = options.trusted_proxies and require("moonring.http.forwarded").networks(options.trusted_proxies)
   local resources = {} -- as keys: what handlers hold that ends with the service
   local log, problem, log_code
   if options.access_log then
-    log, problem, log_code = require("moonring.http.access_log").open(options.access_log)
+    log, problem, log_code = require("moonring.http.access_log").open(options.access_log, proxies ~= nil)
     if not log then return nil, problem, log_code end
     if problem then resources[{ close = problem }] = true end
   end
@@ -58,7 +62,7 @@ function M.server(options)
   return setmetatable({
     listener = listener, port = listener.port, limits = limits, timeouts = timeouts, tick = deadlines.tick_of(timeouts),
     resources = resources,
-    access_log = log or false, stopping = false, on_end = false,
+    access_log = log or false, trusted_proxies = proxies or false, stopping = false, on_end = false,
     connections = 0, requests = 0, refused = 0, failed = 0, timed_out = 0,
   }, Server)
 end
@@ -221,6 +225,34 @@ end
 ---@return fun(request: moonring.http.Request, response: moonring.http.Response)
 function M.static(root, options)
   return require("moonring.http.static").new(root, options)
+end
+
+--- Middleware that lets pages of other origins read answers: see moonring.http.middleware.cors.
+---@param options moonring.http.CorsOptions
+---@return function
+function M.cors(options)
+  return require("moonring.http.middleware.cors").new(options)
+end
+
+--- Middleware that asks for user and password: see moonring.http.middleware.basic_auth.
+---@param options moonring.http.BasicAuthOptions
+---@return function
+function M.basic_auth(options)
+  return require("moonring.http.middleware.basic_auth").new(options)
+end
+
+--- Middleware that compresses what handlers send: see moonring.http.middleware.compress.
+---@param options? moonring.http.CompressOptions
+---@return function
+function M.compress(options)
+  return require("moonring.http.middleware.compress").new(options)
+end
+
+--- Middleware that bounds how often a client may ask: see moonring.http.middleware.rate_limit.
+---@param options moonring.http.RateLimitOptions
+---@return function
+function M.rate_limit(options)
+  return require("moonring.http.middleware.rate_limit").new(options)
 end
 
 M.percent_decode, M.percent_encode = codec.percent_decode, codec.percent_encode

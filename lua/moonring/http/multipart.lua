@@ -1,4 +1,7 @@
 --- moonring.http.multipart: the parts of a form with files, as a handler reads them.
+--
+-- Loops have no place for an error, and a form that was cut must not pass for a whole one. So iterating raises what can't be
+-- read; next, read and text return it.
 
 local codec = require "moonring.http.codec.multipart"
 local native = require "moonring.native"
@@ -33,7 +36,11 @@ local function next_event(reader)
     end
     local buffer, message, code = reader.request:read()
     if not buffer then
-      reader.failure = { message or "the body has ended before its closing delimiter", code or "EBADMSG" }
+      if not message then
+        message, code = "the body has ended before its closing delimiter", "EBADMSG"
+        exchanges.note_refusal(reader.exchange, 400, message)
+      end
+      reader.failure = { message, code }
       return "failed"
     end
     reader.buffer = buffer
@@ -64,9 +71,13 @@ function Part:read()
   return nil
 end
 
---- Iterates over the pieces of its content.
+local function next_chunk(self)
+  return exchanges.raise_failure(self:read())
+end
+
+--- Iterates over the pieces of its content. What can't be read is raised.
 function Part:chunks()
-  return Part.read, self
+  return next_chunk, self
 end
 
 --- All of its content, of at most `max` bytes.
@@ -92,34 +103,47 @@ function Part:__tostring()
   return ("moonring.http.Part(%s%s)"):format(tostring(self.name), self.filename and ", file " .. self.filename or "")
 end
 
-local function next_part(reader)
-  local before = reader.part
+---@class moonring.http.Parts
+local Parts = { __name = "moonring.http.Parts" }
+Parts.__index = Parts
+
+--- Waits for the next part. What is left of the one before is passed over.
+---@return moonring.http.Part? part nil at the end
+---@return string? message
+---@return string? code "EPROTOTYPE" when the content is no such form, "EBADMSG", "EMSGSIZE", "ECONNRESET"
+function Parts:next()
+  local before = self.part
   while before and not before.ended do
     before:read()
   end
-  if reader.failure then return nil, reader.failure[1], reader.failure[2] end
-  local event, part = next_event(reader)
+  if self.failure then return nil, self.failure[1], self.failure[2] end
+  local event, part = next_event(self)
   if event ~= "part" then
-    reader.part = false
-    if reader.failure then return nil, reader.failure[1], reader.failure[2] end
+    self.part = false
+    if self.failure then return nil, self.failure[1], self.failure[2] end
     return nil
   end
-  part.reader, part.ended = reader, false
-  reader.part = setmetatable(part, Part)
+  part.reader, part.ended = self, false
+  self.part = setmetatable(part, Part)
   return part
 end
 
---- Iterates over the parts of a request's body. The iterator returns nil at the end, and nil, message, code for what
---- can't be read: so call it by itself where that matters.
----@param request moonring.http.Request
----@param boundary string
----@param limits? moonring.http.MultipartLimits
-function M.parts(request, boundary, limits)
-  local reader = { request = request, exchange = request[1], parser = codec.new(boundary, limits), buffer = false,
-    part = false, failure = false }
-  return function()
-    return next_part(reader)
-  end
+--- What a loop calls.
+function Parts:__call()
+  return exchanges.raise_failure(self:next())
 end
+
+--- The parts of a request's body. Internal: request:multipart.
+---@param request moonring.http.Request
+---@param boundary? string nil: the body is no such form, as the failure says
+---@param limits? moonring.http.MultipartLimits
+---@param failure? string[] message and code
+---@return moonring.http.Parts
+function M.parts(request, boundary, limits, failure)
+  return setmetatable({ request = request, exchange = request[1], parser = boundary and codec.new(boundary, limits),
+    buffer = false, part = false, failure = failure or false }, Parts)
+end
+
+M.is_boundary = codec.is_boundary
 
 return M

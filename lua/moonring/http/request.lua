@@ -5,7 +5,9 @@
 
 local errors = require "moonring.errors"
 local codec = require "moonring.http.codec"
+local parameters = require "moonring.http.codec.parameters"
 local exchanges = require "moonring.http.exchange"
+local forwarded = require "moonring.http.forwarded"
 
 local live, read_body, note_refusal = exchanges.live, exchanges.read_body, exchanges.note_refusal
 
@@ -19,6 +21,9 @@ local live, read_body, note_refusal = exchanges.live, exchanges.read_body, excha
 ---@field content_length? integer bytes of the body; nil when it comes in chunks
 ---@field version string "1.1" or "1.0"
 ---@field cookies table<string, string>
+---@field peer? moonring.Address the other end of the connection: the client, or the proxy before it
+---@field client? string the client's IP address: that of the peer, or what trusted proxies say; nil on a Unix socket
+---@field scheme string "http", or what a trusted proxy says: "https"
 ---@field upgrades boolean the client offers to change to the protocol that its field Upgrade names
 ---@field parameters? table<string, string> of the route, set by a router
 local Request = { __name = "moonring.http.Request" }
@@ -88,11 +93,25 @@ function Request:read()
   return read_body(live(self, "request:read"))
 end
 
-local function next_chunk(self)
-  return self:read()
+--- Bounds the body of this request, below the server's limit body_bytes: for routes that take less, and before it is read.
+--- What is longer is then told to whoever reads it, and answered with 413.
+---@param max number bytes
+---@return moonring.http.Request self
+function Request:limit_body(max)
+  local exchange = live(self, "request:limit_body")
+  if type(max) ~= "number" or not (max >= 0) then
+    errors.raise("argument", "request:limit_body: a number of bytes is needed, not %s", tostring(max))
+  end
+  if exchange.body_open then exchange.body:limit(max) end
+  return self
 end
 
---- Iterates over the parts of the body.
+local function next_chunk(self)
+  return exchanges.raise_failure(self:read())
+end
+
+--- Iterates over the parts of the body. A body that is cut or can't be read is raised, because a loop would end as if it were
+--- whole; left alone, that becomes the answer: 400, 413.
 function Request:chunks()
   return next_chunk, self
 end
@@ -172,21 +191,23 @@ function Request:json(max)
   return value
 end
 
---- Iterates over the parts of multipart/form-data: `for part in request:multipart() do`. Each part is to be read, or
---- is passed over, before the next one; see moonring.http.multipart. Raises "argument" when the content is of another
---- type: ask request:header("content-type") where that may be.
+--- The parts of multipart/form-data: `for part in request:multipart() do`. Each part is to be read, or is passed over, before
+--- the next one; see moonring.http.multipart. In a loop what can't be read is raised, and what is no such form, too; left
+--- alone that becomes the answer: 400, 413, 415. `parts:next()` returns it.
 ---@param limits? moonring.http.MultipartLimits
----@return fun(): moonring.http.Part?, string?, string?
+---@return moonring.http.Parts
 function Request:multipart(limits)
   local exchange = live(self, "request:multipart")
+  local multipart = require "moonring.http.multipart"
   local media, rest = content_type(self)
-  local boundary = rest:match 'boundary="([^"]+)"' or rest:match "boundary=([^;%s]+)"
-  if media ~= "multipart/form-data" or not boundary then
-    local message = "the content is not multipart/form-data with a boundary"
-    note_refusal(exchange, 415, message)
-    errors.raise("argument", "request:multipart: %s", message)
+  if media ~= "multipart/form-data" then
+    return multipart.parts(self, nil, limits, { select(2, unsupported(exchange, "multipart/form-data", media)) })
   end
-  return require("moonring.http.multipart").parts(self, boundary, limits)
+  local boundary = parameters.parse(rest).boundary
+  if not multipart.is_boundary(boundary) then
+    return multipart.parts(self, nil, limits, { select(2, unreadable(exchange, "the form has no valid boundary")) })
+  end
+  return multipart.parts(self, boundary, limits)
 end
 
 local computed = {
@@ -201,8 +222,27 @@ local computed = {
   upgrades = function(head) return head.upgrade end,
 }
 
+-- The server's networks of proxies, where the peer is in one.
+local function trusted_networks(self)
+  local networks = self[1].server.trusted_proxies
+  return networks and forwarded.is_from_proxy(networks, self.peer) and networks
+end
+
 -- The same that are worth keeping on the handle.
 local kept = {
+  peer = function(self)
+    local connection = self[1].connection
+    return connection.slot and connection:peer() or nil
+  end,
+  client = function(self)
+    local networks = trusted_networks(self)
+    local client = networks and forwarded.client_of(networks, self:header_all "x-forwarded-for")
+    return client or self.peer and self.peer.host
+  end,
+  scheme = function(self)
+    local told = trusted_networks(self) and self:header "x-forwarded-proto"
+    return told and told:lower() == "https" and "https" or "http"
+  end,
   query_parameters = function(self) return codec.first_values(query_pairs(self)) end,
   cookies = function(self) return codec.parse_cookies(table.concat(self:header_all "cookie", "; ")) end,
 }

@@ -111,14 +111,16 @@ local function split_fields(fields, content_type)
   return take_all(content_type, list, fields, name)
 end
 
--- Those of the call, and those that were set before and have none of their name among them. Names are taken in any case.
+-- Those of the call, and those that were set before and have none of their name among them. Names are taken in any case. Vary is a
+-- list to which a handler adds what its answer depends on, whatever middleware has said.
 local function join_fields(list, set)
   local given = {}
   for number = 1, #list, 2 do
     given[tostring(list[number]):lower()] = true
   end
   for number = 1, #set, 2 do
-    if not given[set[number]:lower()] then add(list, set[number], set[number + 1]) end
+    local name = set[number]:lower()
+    if not given[name] or name == "vary" then add(list, set[number], set[number + 1]) end
   end
   return list
 end

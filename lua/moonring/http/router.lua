@@ -4,7 +4,8 @@
 -- `*name` for all that is left, which may be empty. Text goes before names, names before the rest. A path without
 -- names in its pattern is found by one look into a table; the others by a tree of segments. Segments are decoded
 -- after the path has been cut at its slashes, so an encoded slash stays inside of its segment, and nothing else is
--- done to a path: "..", "//" and "." are segments like others.
+-- done to a path: "..", "//" and "." are segments like others. A pattern without a route for the method is passed over: where
+-- GET /users/me and DELETE /users/{id} are routes, DELETE /users/me is the second.
 --
 -- Middleware are functions (request, response, next): each calls next(request, response) or answers by itself. They
 -- are joined to their routes' handlers when the first request is routed, so a request makes no closures.
@@ -198,11 +199,13 @@ local function not_found(_, response)
   response:send(404, "Not Found\n")
 end
 
--- The methods that a path knows, for Allow (RFC 9110 section 10.2.1).
-local function allow_of(entry)
+-- The methods that a path knows, for Allow (RFC 9110 section 10.2.1): those of all patterns that match it.
+local function allow_of(entries)
   local methods = { OPTIONS = true }
-  for method in pairs(entry.by_method) do
-    methods[method] = true
+  for _, entry in ipairs(entries) do
+    for method in pairs(entry.by_method) do
+      methods[method] = true
+    end
   end
   if methods.GET then methods.HEAD = true end
   local list = {}
@@ -213,54 +216,64 @@ local function allow_of(entry)
   return table.concat(list, ", ")
 end
 
-local function compile_entry(shared, entry)
+local function compile_entry(entry)
   local compiled = {}
   for method, route in pairs(entry.by_method) do
     compiled[method] = { handler = chain_of(route.router, route.functions), names = route.names }
   end
   compiled.HEAD = compiled.HEAD or compiled.GET
-  local allow = { Allow = allow_of(entry) }
-  compiled.OPTIONS = compiled.OPTIONS or { names = {}, handler = join(shared.plain, function(_, response)
-    response:send(204, "", allow)
-  end) }
   entry.compiled = compiled
-  entry.refuse = join(shared.plain, function(_, response)
-    response:send(405, "Method Not Allowed\n", allow)
-  end)
+end
+
+-- Answers for a path whose patterns have no route for the method.
+local function refuse_method(request, response)
+  local allow = { Allow = allow_of(request.router_entries) }
+  if request.method == "OPTIONS" then return response:send(204, "", allow) end
+  return response:send(405, "Method Not Allowed\n", allow)
+end
+
+local function answer_options(_, response)
+  response:send(204)
 end
 
 local function compile(shared)
   for _, entry in ipairs(shared.entries) do
-    compile_entry(shared, entry)
+    compile_entry(entry)
   end
   shared.not_found = join(shared.plain, shared.missing or not_found)
-  shared.options = join(shared.plain, function(_, response)
-    response:send(204)
-  end)
+  shared.options = join(shared.plain, answer_options)
+  shared.refuse_method = join(shared.plain, refuse_method)
   shared.is_compiled = true
 end
 
 -- Matching ------------------------------------------------------------------------------------------------------------
 
--- Finds the entry below a node for segments[number ..]. What names stand for is put into values, as sent.
-local function find(node, segments, number, values, count, path)
-  local segment = segments[number]
+-- An entry that matches: whether it has a route for the method. One that hasn't is noted.
+local function accepts(search, entry)
+  if entry.compiled[search.method] then return true end
+  search.others[#search.others + 1] = entry
+  return false
+end
+
+-- Finds the entry below a node for the segments from that number on. What names stand for is put into values, as sent.
+local function find(search, node, number, count)
+  local segment = search.segments[number]
   if segment == nil then
-    if node.route then return node.route end
+    if node.route and accepts(search, node.route) then return node.route end
     return nil
   end
   local child = node.texts[codec.percent_decode(segment.text)]
   if child then
-    local entry = find(child, segments, number + 1, values, count, path)
+    local entry = find(search, child, number + 1, count)
     if entry then return entry end
   end
   if node.name and segment.text ~= "" then
-    values[count + 1] = segment.text
-    local entry = find(node.name, segments, number + 1, values, count + 1, path)
+    search.values[count + 1] = segment.text
+    local entry = find(search, node.name, number + 1, count + 1)
     if entry then return entry end
   end
-  if node.rest then
-    values[count + 1] = path:sub(segment.from)
+  if node.rest and accepts(search, node.rest) then
+    search.values[count + 1] = search.path:sub(segment.from)
     return node.rest
   end
 end
@@ -279,16 +292,10 @@ local function split(path)
   return segments
 end
 
-local function find_by_tree(shared, path)
-  if path:byte() ~= 47 then return nil end
-  local values = {}
-  local entry = find(shared.root, split(path), 1, values, 0, path)
-  return entry, values
-end
-
--- A static route that is asked for by another spelling of its path.
-local function find_decoded(shared, path)
-  if not path:find("%", 1, true) or path:find "%%2[fF]" then return nil end
+-- A static entry that is asked for by its path, or by another spelling of it.
+local function find_static(shared, path)
+  local entry = shared.static[path]
+  if entry or not path:find("%", 1, true) or path:find "%%2[fF]" then return entry end
   return shared.static[codec.percent_decode(path)]
 end
 
@@ -301,16 +308,22 @@ local function run_with_values(request, response, route, values)
   return route.handler(request, response)
 end
 
+-- What isn't found by one look into the table of static paths.
 local function run_unknown(shared, request, response, path, method)
-  local entry, values = find_by_tree(shared, path)
-  entry = entry or find_decoded(shared, path)
-  if not entry then
-    if path == "*" and method == "OPTIONS" then return shared.options(request, response) end
-    return shared.not_found(request, response)
+  local search = { path = path, method = method, segments = false, values = {}, others = {} }
+  local entry = find_static(shared, path)
+  if entry and not accepts(search, entry) then entry = nil end
+  if not entry and path:byte() == 47 then
+    search.segments = split(path)
+    entry = find(search, shared.root, 1, 0)
   end
-  local route = entry.compiled[method]
-  if not route then return entry.refuse(request, response) end
-  return run_with_values(request, response, route, values or {})
+  if entry then return run_with_values(request, response, entry.compiled[method], search.values) end
+  if search.others[1] then
+    request.router_entries = search.others
+    return shared.refuse_method(request, response)
+  end
+  if path == "*" and method == "OPTIONS" then return shared.options(request, response) end
+  return shared.not_found(request, response)
 end
 
 --- The router as a handler. http.serve takes the router itself, too.
@@ -321,10 +334,9 @@ function Router:handler()
     if not shared.is_compiled then compile(shared) end
     local path, method = request.path, request.method
     local entry = shared.static[path]
-    if not entry then return run_unknown(shared, request, response, path, method) end
-    local route = entry.compiled[method]
-    if not route then return entry.refuse(request, response) end
-    return route.handler(request, response)
+    local route = entry and entry.compiled[method]
+    if route then return route.handler(request, response) end
+    return run_unknown(shared, request, response, path, method)
   end
 end
 

@@ -14,7 +14,7 @@ local deadlines = require "moonring.http.deadlines"
 local requests = require "moonring.http.request"
 local responses = require "moonring.http.response"
 
-local C = native.C
+local C, ffi = native.C, native.ffi
 local read_request = codec.read_request
 local Request, Response = requests.Request, responses.Response
 local take_exchange, give_exchange = exchanges.take, exchanges.give
@@ -28,6 +28,8 @@ local M = {
   -- Seconds that a refused client has to stop sending before the connection is closed under it. Closing at once would
   -- make its system throw the answer away (RFC 9112 section 9.6).
   REFUSAL_LINGER = 2,
+  -- Bytes of a line that is no request, in the access log.
+  LOGGED_LINE_MAX = 256,
 }
 
 local function close_later(connection)
@@ -52,11 +54,31 @@ local function close_politely(connection)
   connection:close()
 end
 
-local function refuse(exchange, status, message)
+-- Notes what was answered, where a log is kept. `line` is what has come in the place of a request.
+local function log_request(exchange, request, line)
+  local log = exchange.server.access_log
+  if not log then return end
+  request = request or setmetatable({ exchange, exchange.serial }, Request)
+  local status, bytes = exchange.answered, exchange.sent
+  if request.method == "HEAD" or codec.is_bodiless(status) then bytes = 0 end
+  log(exchange.connection, request, status, bytes, line and 0 or C.mr_clock_now() - exchange.started, line)
+end
+
+-- What stands where a request should have begun, for a log: the start of its first line.
+local function first_line(input)
+  local length = math.min(input.limit_ - input.position_, M.LOGGED_LINE_MAX)
+  return ffi.string(input.data_ + input.position_, length):match "^[^\r\n]*"
+end
+
+-- `input` is given where the head itself is at fault.
+local function refuse(exchange, status, message, input)
   local server, connection = exchange.server, exchange.connection
   exchange.head.keep_alive = false
   server.refused = server.refused + 1
-  codec.write_response(connection, status, responses.PLAIN_TEXT, message .. "\n", false)
+  local body = message .. "\n"
+  codec.write_response(connection, status, responses.PLAIN_TEXT, body, false)
+  exchange.answered, exchange.sent = status, #body
+  log_request(exchange, nil, input and first_line(input))
   close_politely(connection)
 end
 
@@ -126,19 +148,15 @@ local function await_head(exchange, input, limits)
   return deadlines.wait(exchange, "head", connection.extend, connection, input, limits.head_bytes)
 end
 
-local function log_request(exchange, request, started)
-  exchange.server.access_log(exchange.connection, request, exchange.answered, exchange.sent, C.mr_clock_now() - started)
-end
-
 -- With the handler's own handles, so that whatever it does is seen. Kept apart: the clock is read for each request.
 local function handle_logged(exchange, handler, request, response)
-  local started = C.mr_clock_now()
+  exchange.started = C.mr_clock_now()
   local serial = exchange.serial
   handler(request, response)
   if exchange.serial == serial then
     if not exchange.answered then answer_instead(exchange) end
     if responses.is_open(exchange) then responses.finish(exchange) end
-    if exchange.answered then log_request(exchange, request, started) end
+    if exchange.answered then log_request(exchange, request) end
   end
 end
 
@@ -175,7 +193,7 @@ local function serve(server, connection, slot, handler)
       elseif done == nil then
         if not await_head(exchange, input, limits) then return end
       else
-        refuse(exchange, status, message)
+        refuse(exchange, status, message, input)
         return
       end
     else
@@ -204,32 +222,48 @@ end
 local function end_late(exchange)
   local connection = exchange.connection
   if not connection.slot then return end
+  if exchange.answered then log_request(exchange) end
   if exchange.timed_out == "write" then
     connection:close(0) -- what is queued nobody takes, and it would pass for the whole of a response
   elseif exchange.answered then
     connection:close()
   else
-    refuse(exchange, exchange.refusal[1], exchange.refusal[2])
+    -- A head that did not come in time is no request either.
+    refuse(exchange, exchange.refusal[1], exchange.refusal[2], exchange.timed_out == "head" and connection.input or nil)
   end
 end
 
--- A handler has failed: the client gets a 500 when nothing has been sent. A response that has been begun can't be told from
--- a whole one unless the connection ends before its end. Whether the connection goes on.
+-- Whether a handler has failed by handing on what is wrong with its request's body: `assert(request:json())`.
+local function is_clients(exchange, failure)
+  local complaint = exchange.complaint
+  return complaint and tostring(failure):find(complaint, 1, true) ~= nil
+end
+
+-- A handler has failed: the client gets a 500 when nothing has been sent, or hears what was wrong with its request. A response
+-- that has been begun can't be told from a whole one unless the connection ends before its end. Whether the connection goes on.
 local function recover(exchange, failure)
   exchange.phase = false
-  exchange.server.failed = exchange.server.failed + 1
-  report(exchange, failure)
+  local is_ours = not is_clients(exchange, failure)
+  if is_ours then
+    exchange.server.failed = exchange.server.failed + 1
+    report(exchange, failure)
+  end
   if responses.is_open(exchange) then
     exchange.broken = true
+    log_request(exchange)
     exchange.connection:close(0)
     return false
   end
-  exchange.fields, exchange.content_type, exchange.status = false, false, false
-  if not exchange.answered and not exchange.broken then send(exchange, 500, "Internal Server Error\n") end
-  if not exchange.answered then return false end
-  if exchange.server.access_log then
-    log_request(exchange, setmetatable({ exchange, exchange.serial }, Request), C.mr_clock_now())
+  if not exchange.answered then
+    exchange.fields, exchange.content_type, exchange.status = false, false, false
+    if exchange.refusal and not is_ours then
+      send(exchange, exchange.refusal[1], exchange.refusal[2] .. "\n")
+    elseif not exchange.broken then
+      send(exchange, 500, "Internal Server Error\n")
+    end
   end
+  if not exchange.answered then return false end
+  log_request(exchange)
   return finish_request(exchange)
 end
 

@@ -158,6 +158,31 @@ function M.is(value)
   return ffi.istype(address_type, value)
 end
 
+local DEFAULT_HOST = "127.0.0.1"
+
+--- The address that options name, by `address`, `path`, or `host` and `port`, without asking anybody; nil when that is none.
+--- Internal.
+---@param what string the public function
+---@param given table
+---@return moonring.Address?
+function M.of_options(what, given)
+  if given.address ~= nil then
+    if M.is(given.address) then return given.address end
+    errors.raise("argument", "%s: address is what net.address.parse returns, not %s", what, tostring(given.address))
+  elseif given.path ~= nil then
+    local where, message = M.unix(given.path)
+    if not where then errors.raise("argument", "%s: %s", what, message) end
+    return where
+  end
+  return (M.parse(given.host or DEFAULT_HOST, given.port or 0))
+end
+
+--- Raises that options name no address. Internal.
+function M.refuse_options(what, given)
+  errors.raise("argument", "%s: %s port %s is not a numeric address and a port from 0 to 65535", what,
+    tostring(given.host or DEFAULT_HOST), tostring(given.port or 0))
+end
+
 --- An empty address, to be filled by C. Internal.
 M.new = address_type
 

@@ -106,6 +106,13 @@ end
 
 local nothing = {}
 
+--- Raises "argument" for options that are no table. Internal.
+function M.check_table(what, given)
+  if type(given) ~= "table" then
+    errors.raise("argument", "%s: a table of options is needed, not a %s", what, type(given))
+  end
+end
+
 --- Checks a table of options, and makes the list for C of those that are the socket's. own: the names of the others
 --- that `what` takes. Internal.
 ---@return ffi.cdata*? list nil when there are none
@@ -146,9 +153,7 @@ end
 --- Sets options by set(handle, slot, option, value). Result: true; nil, message, code with the option's name. Those
 --- before it stay set. Internal.
 function M.set(what, owner, set, given)
-  if type(given) ~= "table" then
-    errors.raise("argument", "%s: a table of options is needed, not a %s", what, type(given))
-  end
+  M.check_table(what, given)
   local list, count = M.compile(what, given)
   for i = 0, count - 1 do
     list[i].error = set(owner.handle, owner.slot, list[i].name, list[i].value)

@@ -119,7 +119,7 @@ function Process:ended()
       system_seconds = out.system_seconds, memory_peak = out.memory_peak,
     }, Status)
   end
-  while self.queue:wake_first(true) do end
+  self.queue:wake_all(true)
 end
 
 local function outcome(self)

@@ -190,18 +190,23 @@ local function handle(self, events)
   if self.editing then draw(self) end
 end
 
--- The signal: while a person types it is a key.
+-- The signal: while a person types it is a key. Returns whether it was for the REPL: what is nothing to it is for those who
+-- have subscribed to the signal, and without a person for what the program does with it.
 local function interrupted(self)
   if self.editing then
     local text = self.editor:text()
+    if text == "" and not self.editor.search and signal.is_taken "INT" then return false end
     if text ~= "" then
       output.raw(self.screen:draw({ cells = self.editor.cells, cursor = #self.editor.cells }, self:paint "> ",
         self:paint ">> ") .. "^C" .. self.screen:finish())
     end
     self.editor.events = {}
-    return handle(self, self.editor:feed "\3")
+    handle(self, self.editor:feed "\3")
+    return true
   end
-  if self.backend.cancel() then output.raw "\n" end
+  if not self.backend.cancel() then return M.is_terminal() and not signal.is_taken "INT" end
+  output.raw "\n"
+  return true
 end
 
 -- Reads keys until the person leaves. Returns whether that went well, which it did.
@@ -296,7 +301,7 @@ function M.run(options)
     heartbeat = setmetatable({}, Heartbeat),
   }, Front)
   self.heartbeat:expired()
-  local release = interrupt.take(function() interrupted(self) end, options.backend.computing, function()
+  local release = interrupt.take(function() return interrupted(self) end, options.backend.computing, function()
     if not self.editing then output.raw "\n" end -- behind the ^C that the terminal shows
   end)
   local body = read_lines

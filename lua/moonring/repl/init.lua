@@ -50,11 +50,9 @@ end
 ---@param options? moonring.repl.StartOptions
 ---@return boolean ok whether the last block went well
 function M.start(options)
-  if options ~= nil and type(options) ~= "table" then
-    errors.raise("argument", "repl.start: the options are a table, not a %s", type(options))
-  end
+  options = errors.options("repl.start", options)
   scheduler.require_task "repl.start"
-  return task.open_scope(run_session, options or {})
+  return task.open_scope(run_session, options)
 end
 
 --- Lets `moonring attach PATH` open REPLs inside this process, through a Unix socket that only its user can reach. A task of

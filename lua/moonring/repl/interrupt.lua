@@ -17,18 +17,20 @@ local M = {}
 
 local PATIENCE = 0.5 -- seconds
 
---- Takes SIGINT: `handler()` is called from the scheduler; the task that `computing()` returns is interrupted when it runs.
---- Returns a function that gives the signal back.
----@param handler fun()
+--- Takes SIGINT: `handler()` is called from the scheduler, and says whether it was for the REPL; if not, who else wants it
+--- gets it. The task that `computing()` returns is interrupted when it runs. Returns a function that gives the signal back.
+---@param handler fun(): boolean
 ---@param computing fun(): moonring.Task?
 ---@param on_interrupt fun() called before a task is interrupted; then handler isn't
 ---@return fun() release
 function M.take(handler, computing, on_interrupt)
   local since, done
-  local former, insisted = signal.handle("INT", function()
+  signal.claim("INT", function()
     since = nil
-    if done then done = false else handler() end
-  end, true)
+    if not done then return handler() end
+    done = false
+    return true
+  end)
   if found then
     interrupt("keyboard", function()
       local now = C.mr_clock_now()
@@ -44,7 +46,7 @@ function M.take(handler, computing, on_interrupt)
   end
   return function()
     if found then interrupt("keyboard", nil) end
-    signal.handle("INT", former, insisted)
+    signal.claim("INT", nil)
   end
 end
 

@@ -13,6 +13,7 @@
 --   object.
 -- - After each test, what it has left behind makes it fail (moonring.test.leaks).
 -- - Coverage counts lines by a hook, which compiled code doesn't call: --coverage turns the compiler off.
+-- - With --jobs files run in processes of their own (moonring.test.jobs), with --slowest what took long is listed.
 
 local errors = require "moonring.errors"
 local settings = require "moonring.test.settings"
@@ -198,6 +199,7 @@ local function adapt(busted)
     if bounded[descriptor] then return run_block(busted, safe, descriptor, run, element) end
     return safe(descriptor, run, element)
   end
+  if settings.slowest then require("moonring.test.slowest").watch(busted, settings.slowest) end
   return busted
 end
 
@@ -213,6 +215,13 @@ local function load_real(name)
   return assert(loadfile(path))(name)
 end
 
+-- Has `adapt(module)` loaded in the place of one of busted's modules.
+local function replace(name, adapt_module)
+  package.preload[name] = function()
+    return adapt_module(load_real(name))
+  end
+end
+
 --- Loads busted's runner, adapted to run inside a task. Called by require "busted.runner".
 ---@param name string
 ---@return function runner
@@ -226,10 +235,10 @@ function M.load(name)
   end
   load_runtime()
   if settings.leaks ~= "ignore" then require("moonring.test.leaks").watch() end
-  package.preload["busted.core"] = function(core)
-    local real = load_real(core)
+  replace("busted.core", function(real)
     return function() return adapt(real()) end
-  end
+  end)
+  if settings.jobs or settings.worker then require("moonring.test.jobs").install(replace) end
   package.preload["busted.luajit"] = function()
     return remember_types
   end

@@ -51,8 +51,10 @@ local function is_allowed(origins, origin)
   return false
 end
 
+local UPGRADE_REQUIRED = { ["Sec-WebSocket-Version"] = handshake.VERSION, Upgrade = "websocket" } -- RFC 9110 section 15.5.22
+
 local function refuse(response, status, message)
-  response:send(status, message .. "\n", status == 426 and { ["Sec-WebSocket-Version"] = handshake.VERSION } or nil)
+  response:send(status, message .. "\n", status == 426 and UPGRADE_REQUIRED or nil)
   return nil, "websocket: " .. message, "EPROTO"
 end
 
@@ -81,6 +83,8 @@ function M.upgrade(request, response, options, serve)
   end
   local key, status, message = handshake.check_request(request.method, field)
   if not key then return refuse(response, status, message) end
+  if not request.upgrades then return refuse(response, 400, "a WebSocket is opened by HTTP/1.1") end -- RFC 6455 section 4.1
+  if request.content_length ~= 0 then return refuse(response, 400, "a request for a WebSocket has no content") end
   if not is_allowed(options.origins, request:header "origin") then
     return refuse(response, 403, "this page may not open a WebSocket here")
   end

@@ -11,6 +11,7 @@ local deadline = require "moonring.deadline"
 local clock = require "moonring.clock"
 local buffer = require "moonring.buffer"
 local event = require "moonring.event"
+local connections = require "moonring.net.connection"
 local frames = require "moonring.websocket.frames"
 local messages = require "moonring.websocket.messages"
 local sending = require "moonring.websocket.sending"
@@ -19,6 +20,8 @@ local deflate = require "moonring.websocket.deflate"
 local M = {
   -- Seconds that close waits for the peer's Close.
   CLOSE_TIMEOUT = 5,
+  -- Bytes of Pongs that are queued behind what the peer has not taken.
+  PONG_BYTES_MAX = 16384,
 }
 
 -- The least room in which a message of several parts is put together.
@@ -78,6 +81,7 @@ function M.new(connection, options)
     over = false, -- an event, while somebody waits for the end
     interval = options.ping_interval or false,
     timer = false,
+    pong_bytes = 0, -- queued since there was too much of it
     seen = 0, -- when the last bytes came
     pinged = false,
   }, Session)
@@ -135,9 +139,24 @@ local function take_close(self, payload)
   return end_by(self, code or 1005, reason)
 end
 
+-- Who sends Pings and takes no Pongs would have us queue them without end. So with a full queue only so many are added before
+-- receiving waits until the peer has taken some.
+local function answer_ping(self, payload)
+  local queued = sending.queue_control(self, frames.PONG, payload)
+  if not queued or queued <= connections.WRITE_HIGH then
+    self.pong_bytes = 0
+    return
+  end
+  self.pong_bytes = self.pong_bytes + #payload + frames.HEADER_MAX
+  if self.pong_bytes > M.PONG_BYTES_MAX then
+    self.pong_bytes = 0
+    self.connection:drain()
+  end
+end
+
 local function take_control(self, opcode, payload)
   if opcode == frames.CLOSE then return take_close(self, payload) end
-  if opcode == frames.PING and not self.close_sent then sending.queue_control(self, frames.PONG, payload) end
+  if opcode == frames.PING and not self.close_sent then answer_ping(self, payload) end
 end
 
 local function take_breach(self, code, message)

@@ -43,7 +43,7 @@ end
 ---@param options? moonring.ChainOptions
 ---@return moonring.Chain
 function M.new(options)
-  options = buffer_core.options("buffer.chain", options)
+  options = errors.options("buffer.chain", options)
   local max_bytes = options.max_bytes or math.huge
   local high = options.high or max_bytes
   local low = options.low or type(high) == "number" and high / 2 or 0

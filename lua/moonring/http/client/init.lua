@@ -1,16 +1,18 @@
 --- moonring.http.client: requests, and sessions that keep connections for the next one.
 --
 -- A request is what its caller asked for (url, method, content), one or more exchanges that carry it out (redirects, a
--- second
--- try where the server had closed an idle connection), and a response. Times are the caller's scope's business:
+-- second try where the server had closed an idle connection), and a response. Times are the caller's scope's business:
 -- `moonring.timeout(5, http.request, url)`.
 
 local errors = require "moonring.errors"
-local buffer = require "moonring.buffer"
+local clock = require "moonring.clock"
 local net = require "moonring.net"
 local codec = require "moonring.http.codec"
 local urls = require "moonring.http.client.url"
+local cookies = require "moonring.http.client.cookies"
 local pools = require "moonring.http.client.pool"
+local proxies = require "moonring.http.client.proxy"
+local requests = require "moonring.http.client.request"
 local exchanges = require "moonring.http.client.exchange"
 local responses = require "moonring.http.client.response"
 
@@ -21,7 +23,10 @@ local M = {}
 ---@field headers? table<string, string> sent with every request that does not set them itself
 ---@field connections? integer to one server at most; default 16
 ---@field idle? number seconds that an unused connection is kept; default 60
----@field proxy? string URL of an HTTP proxy, with user and password where it wants them
+---@field proxy? string URL of an HTTP proxy, with user and password where it wants them; "environment": what http_proxy and
+--- no_proxy say
+---@field no_proxy? string[] hosts that are asked directly: "example.org", with all below it, "host:8080", "127.0.0.1", "*"
+---@field cookies? boolean keep what servers set, and send it back; default false
 ---@field user? string with password: basic authentication (RFC 7617), for the origin of base_url or of the first request
 ---@field password? string
 ---@field redirects? integer followed at the most; default 10
@@ -52,17 +57,8 @@ Session.__index = Session
 
 local SESSION_DEFAULTS = { connections = 16, idle = 60, redirects = 10, max_bytes = responses.MAX_BYTES }
 local SESSION_OPTIONS = { base_url = "string", headers = "table", connections = "number", idle = "number", proxy = "string",
-  user = "string", password = "string", redirects = "number", max_bytes = "number", limits = "table" }
-local REQUEST_OPTIONS = { url = "string", method = "string", headers = "table", query = "table", body = true,
-  content_length = "number", form = "table", json = true, expect_continue = "boolean", stream = "boolean",
-  decompress = "boolean", redirects = "number", max_bytes = "number", user = "string", password = "string" }
-
-local function parse_url(what, text)
-  local url, message = urls.parse(text)
-  if not url then errors.raise("argument", "%s: %s", what, message) end
-  return url
-end
-
+  no_proxy = "table", cookies = "boolean", user = "string", password = "string", redirects = "number", max_bytes = "number",
+  limits = "table" }
 --- Makes a session. Close it, or let a scope own it.
 ---@param options? moonring.http.SessionOptions
 ---@return moonring.http.Session
@@ -75,8 +71,9 @@ function M.session(options)
   end
   self.headers = options.headers or {}
   self.user, self.password = options.user, options.password
-  self.base = options.base_url and parse_url("http.session", options.base_url)
-  self.proxy = options.proxy and parse_url("http.session", options.proxy)
+  self.base = options.base_url and requests.parse_url("http.session", options.base_url)
+  self.proxy, self.no_proxy = proxies.read(options.proxy, options.no_proxy)
+  self.jar = options.cookies and cookies.new() or nil
   local limits = {}
   for name, value in pairs(options.limits or {}) do
     limits[name] = value
@@ -89,130 +86,6 @@ function M.session(options)
     open = function(url) return net.connect { host = url.host, port = url.port } end,
   }
   return self
-end
-
--- What is sent --------------------------------------------------------------------------------------------------------
-
-local function base64(text)
-  local view = buffer.wrap(text)
-  local out = view:to_base64()
-  view:release()
-  return out
-end
-
-local function basic(user, password)
-  return "Basic " .. base64(user .. ":" .. (password or ""))
-end
-
--- The header fields as the codec wants them, with `names` as the set of their names in lower case.
-local function flatten(...)
-  local out, names = {}, {}
-  for i = 1, select("#", ...) do
-    local added = {}
-    for name, value in pairs((select(i, ...))) do
-      local lower = type(name) == "string" and name:lower() or name
-      if not names[lower] then
-        for _, each in ipairs(type(value) == "table" and value or { value }) do
-          out[#out + 1] = name
-          out[#out + 1] = type(each) == "number" and tostring(each) or each
-        end
-        added[lower] = true
-      end
-    end
-    for name in pairs(added) do
-      names[name] = true
-    end
-  end
-  return out, names
-end
-
--- The body of the options and its type.
-local function content_of(options)
-  local given = (options.body ~= nil and 1 or 0) + (options.form and 1 or 0) + (options.json ~= nil and 1 or 0)
-  if given > 1 then errors.raise("argument", "http.request: only one of body, form and json can be given") end
-  if options.form then return codec.format_pairs(options.form), "application/x-www-form-urlencoded" end
-  if options.json ~= nil then return require("moonring.http.json").encode(options.json), "application/json" end
-  local body = options.body
-  if body ~= nil and type(body) ~= "string" and type(body) ~= "function" and not buffer.is(body) then
-    errors.raise("argument", "http.request: the body is a string, a buffer or a function, not a %s", type(body))
-  end
-  if options.content_length and type(body) ~= "function" then
-    errors.raise("argument", "http.request: content_length goes with a body that a function writes")
-  end
-  return body
-end
-
-local function with_query(target, query)
-  if not query then return target end
-  return target .. (target:find("?", 1, true) and "&" or "?") .. codec.format_pairs(query)
-end
-
--- Everything about the request that stays the same over redirects.
-local function prepare(self, options)
-  errors.check_options("http.request", options, REQUEST_OPTIONS)
-  local url
-  if not options.url or not options.url:find "^%a[%w+.-]*:" then
-    if not self.base then
-      errors.raise("argument", "http.request: %s is no absolute URL, and the session has no base_url", tostring(options.url))
-    end
-    url = options.url and urls.resolve(self.base, options.url) or self.base
-    url.user, url.password = self.base.user, self.base.password
-  else
-    url = parse_url("http.request", options.url)
-  end
-  url.target = with_query(url.target, options.query)
-  local body, content_type = content_of(options)
-  local fields, names = flatten(options.headers or {}, self.headers)
-  local function add(name, value)
-    if names[name:lower()] then return end
-    fields[#fields + 1], fields[#fields + 2] = name, value
-  end
-  add("User-Agent", "moonring")
-  add("Accept", "*/*")
-  local decompress = options.decompress ~= false and not names["accept-encoding"]
-  if decompress then add("Accept-Encoding", "gzip, deflate") end
-  if content_type then add("Content-Type", content_type) end
-  if options.expect_continue then add("Expect", "100-continue") end
-  return {
-    url = url,
-    method = options.method or body and "POST" or "GET",
-    fields = fields,
-    names = names,
-    body = body,
-    content_length = options.content_length,
-    expect_continue = options.expect_continue,
-    decompress = decompress,
-    user = options.user or url.user or self.user,
-    password = options.user and options.password or url.user and url.password or self.password,
-    origin = url,
-  }
-end
-
--- What goes out for one exchange.
-local function wire_request(self, request)
-  local url, body = request.url, request.body
-  local fields = { unpack(request.fields) }
-  if request.user and not request.names.authorization and urls.is_same_origin(url, request.origin) then
-    fields[#fields + 1], fields[#fields + 2] = "Authorization", basic(request.user, request.password)
-  end
-  local target = url.target
-  if self.proxy then
-    target = urls.format(url)
-    if self.proxy.user then
-      fields[#fields + 1], fields[#fields + 2] = "Proxy-Authorization", basic(self.proxy.user, self.proxy.password)
-    end
-  end
-  local is_stream = type(body) == "function"
-  return {
-    method = request.method,
-    target = target,
-    host = urls.authority_of(url),
-    fields = fields,
-    body = body,
-    content_length = is_stream and request.content_length or not is_stream and body and #body or nil,
-    chunked = is_stream and not request.content_length,
-    expect_continue = request.expect_continue and body ~= nil,
-  }
 end
 
 -- One exchange --------------------------------------------------------------------------------------------------------
@@ -253,13 +126,14 @@ end
 -- Sends the request and waits for the head of its response. Result: the exchange and its key in the pool; nil, message,
 -- code.
 local function exchange_once(self, request, is_new)
-  local server = self.proxy or request.url
+  local proxy = self.proxy and not proxies.is_exempt(self.no_proxy, request.url) and self.proxy or nil
+  local server = proxy or request.url
   local key = server.host .. ":" .. server.port
   local connection, was_used, code = self.pool:acquire(key, server, is_new)
   if not connection then return nil, was_used, code end
   local exchange = exchanges.new(connection, request.method, self.limits)
   local ok, done, message
-  ok, done, message, code = pcall(start, exchange, wire_request(self, request))
+  ok, done, message, code = pcall(start, exchange, requests.wire(self, request, proxy))
   if ok and done then return exchange, key end
   exchange:release()
   self.pool:release(key, connection, false)
@@ -272,44 +146,25 @@ local function exchange_once(self, request, is_new)
   return nil, message, code
 end
 
--- Redirects (RFC 9110 section 15.4) --------------------------------------------------------------------------------------
+-- Redirects -----------------------------------------------------------------------------------------------------------
 
-local REDIRECTS = { [301] = true, [302] = true, [303] = true, [307] = true, [308] = true }
-local CROSSING = { authorization = true, cookie = true, ["proxy-authorization"] = true }
-local OF_CONTENT = { ["content-type"] = true, ["content-encoding"] = true, ["content-language"] = true,
-  ["content-location"] = true, expect = true }
-
-local function without(fields, unwanted)
-  local out = {}
+-- The values of all fields of that name.
+local function field_all(exchange, name)
+  local fields, out = exchange.fields, {}
   for i = 1, #fields, 2 do
-    if not unwanted[fields[i]:lower()] then out[#out + 1], out[#out + 2] = fields[i], fields[i + 1] end
+    if fields[i]:lower() == name then out[#out + 1] = fields[i + 1] end
   end
   return out
 end
 
--- The request that a redirect asks for; nil when it can't be followed.
-local function redirected(request, status, location)
-  local url = urls.resolve(request.url, location)
-  if not url then return nil end
-  local next_request = setmetatable({ url = url }, { __index = request })
-  local becomes_get = status == 303 and request.method ~= "HEAD"
-    or (status == 301 or status == 302) and request.method == "POST"
-  if becomes_get then
-    next_request.method, next_request.body, next_request.expect_continue = "GET", false, false
-    next_request.fields = without(request.fields, OF_CONTENT)
-  elseif type(request.body) == "function" then
-    return nil -- it can't be written twice
-  end
-  -- What was meant for one server is not told to another.
-  if not urls.is_same_origin(url, request.url) then next_request.fields = without(next_request.fields, CROSSING) end
-  return next_request
+local function location_of(exchange)
+  return requests.REDIRECTS[exchange.status] and field_all(exchange, "location")[1]
 end
 
-local function location_of(exchange)
-  local fields = exchange.fields
-  if not REDIRECTS[exchange.status] then return nil end
-  for i = 1, #fields, 2 do
-    if fields[i]:lower() == "location" then return fields[i + 1] end
+local function keep_cookies(self, request, exchange)
+  if not self.jar then return end
+  for _, value in ipairs(field_all(exchange, "set-cookie")) do
+    self.jar:store(request.url, value, clock.wall())
   end
 end
 
@@ -343,8 +198,9 @@ local function exchange_to_the_end(self, request, redirects_max)
     local exchange, key
     exchange, key, code = exchange_once(self, request)
     if not exchange then return nil, ("%s %s: %s"):format(request.method, urls.format(request.url), key), code end
+    keep_cookies(self, request, exchange)
     local location = redirects_max > 0 and location_of(exchange)
-    local next_request = location and redirected(request, exchange.status, location)
+    local next_request = location and requests.redirected(request, exchange.status, location)
     if not next_request then return exchange, key, request, count end
     discard(self, exchange, key)
     count = count + 1
@@ -359,10 +215,7 @@ end
 
 local function respond(self, exchange, key, request, count)
   local source = setmetatable({ session = self, exchange = exchange, key = key }, Source)
-  local coding
-  for i = 1, #exchange.fields, 2 do
-    if exchange.fields[i]:lower() == "content-encoding" then coding = exchange.fields[i + 1] end
-  end
+  local codings = field_all(exchange, "content-encoding")
   local response = responses.new {
     status = exchange.status,
     reason = exchange.reason,
@@ -374,7 +227,7 @@ local function respond(self, exchange, key, request, count)
     text = false,
   }
   if request.decompress and exchange.head.has_body then
-    response.source, response.is_decompressed = responses.decode(source, coding)
+    response.source, response.is_decompressed = responses.decode(source, table.concat(codings, ","))
   end
   return response
 end
@@ -411,7 +264,7 @@ end
 function Session:request(url, options)
   if not self.pool then errors.raise("closed", "session:request: the session has been closed") end
   options = options_of(url, options)
-  local request = prepare(self, options)
+  local request = requests.prepare(self, options)
   local exchange, key, final, count = exchange_to_the_end(self, request, options.redirects or self.redirects)
   if not exchange then return nil, key, final end
   local response = respond(self, exchange, key, final, count)
@@ -490,7 +343,6 @@ end
 
 M.parse_url = urls.parse
 
---- The value of Authorization for a user and a password (RFC 7617).
-M.basic = basic
+M.basic = requests.basic
 
 return M

@@ -1,8 +1,7 @@
 --- moonring.http.client.response: what a request has brought.
 --
 -- Usually all of it is there. With stream = true the content comes as it is read, and the response keeps its connection
--- until
--- the content has been read to its end, or the response is closed.
+-- until the content has been read to its end, or the response is closed.
 
 local errors = require "moonring.errors"
 local buffer = require "moonring.buffer"
@@ -152,10 +151,12 @@ function Response:read()
 end
 
 local function next_part(self)
-  return self:read()
+  local part, message, code = self:read()
+  if message then error(errors.new(code, message), 0) end
+  return part
 end
 
---- Iterates over the parts of the content.
+--- Iterates over the parts of the content. What is cut or can't be read is raised, because a loop would end as if it were whole.
 function Response:chunks()
   return next_part, self
 end

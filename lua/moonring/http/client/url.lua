@@ -56,6 +56,8 @@ function M.parse(text)
   scheme = scheme:lower()
   if not DEFAULT_PORTS[scheme] then return nil, ("%q: the scheme %s is not spoken here"):format(text, scheme) end
   local authority, behind = rest:match "^([^/?#]*)(.*)$"
+  -- Others read a backslash as a slash, and so another host.
+  if authority:find "[%c \\\127]" then return nil, ("%q: malformed host or port"):format(text) end
   local information, plain = authority:match "^(.*)@([^@]*)$"
   local host, port = split_authority(plain or authority, scheme)
   if not host then return nil, ("%q: malformed host or port"):format(text) end

@@ -23,7 +23,7 @@ local CR, LF = 13, 10
 local Body = { __name = "moonring.http.Body" }
 Body.__index = Body
 
-local DONE, FIXED, CHUNKED, UNTIL_CLOSE, TRAILERS = "done", "fixed", "chunked", "until close", "trailers"
+local DONE, FIXED, CHUNKED, UNTIL_CLOSE, TRAILERS, TOO_LONG = "done", "fixed", "chunked", "until close", "trailers", "too long"
 
 --- Makes a decoder, which serves one body after the other.
 ---@return moonring.http.Body
@@ -53,6 +53,25 @@ function Body:begin(head, limits)
     self.state, self.left = FIXED, head.content_length
   end
   return self
+end
+
+--- Lowers the limit of this body; what has been handed on counts.
+---@param max number bytes of content
+function Body:limit(max)
+  if max >= self.limits.body_bytes then return end
+  local own = {}
+  for name, value in pairs(self.limits) do
+    own[name] = value
+  end
+  own.body_bytes = max
+  self.limits = own
+  if self.received + self.left > max then self.state = TOO_LONG end
+end
+
+--- Whether it is known to be over the limit before it has come.
+---@return boolean
+function Body:is_refused()
+  return self.state == TOO_LONG
 end
 
 --- Whether all of it has been handed on.
@@ -163,6 +182,7 @@ local function next_chunk(self, buffer)
     if taken == C.MR_SCAN_LONG_EXTENSION then
       return refuse(self, 400, limits_of.exceeded("chunk extension too long", self.limits, "chunk_extension_bytes"))
     end
+    if taken == C.MR_SCAN_MUCH_FRAMING then return refuse(self, 400, "long chunk lines around little content") end
     return refuse(self, 400, "malformed chunk")
   end
   buffer.position_ = position + taken
@@ -200,6 +220,8 @@ function Body:next(buffer)
     self.left = self.limits.body_bytes - self.received
     if self.left == 0 then return refuse_long(self) end
     return take(self, buffer)
+  elseif state == TOO_LONG then
+    return refuse_long(self)
   end
   return 0
 end

@@ -36,6 +36,30 @@ function M.parse_date(text)
   return days_of(year, number, day) * 86400 + hour * 3600 + minute * 60 + second
 end
 
+--- Reads the date of a cookie, in whatever order and between whatever marks servers write it (RFC 6265bis section 5.1.1).
+---@param text string
+---@return number? seconds since 1970
+function M.parse_cookie_date(text)
+  local hour, minute, second, day, month, year
+  for token in text:gmatch "[%w:]+" do
+    local h, m, s = token:match "^(%d%d?):(%d%d?):(%d%d?)%D*$"
+    local name = MONTHS[token:sub(1, 1):upper() .. token:sub(2, 3):lower()]
+    if h and not hour then
+      hour, minute, second = tonumber(h), tonumber(m), tonumber(s)
+    elseif not day and token:find "^%d%d?%D*$" then
+      day = tonumber(token:match "^%d+")
+    elseif not month and name then
+      month = name
+    elseif not year and token:find "^%d%d%d?%d?%D*$" then
+      year = tonumber(token:match "^%d+")
+    end
+  end
+  if not (hour and day and month and year) then return nil end
+  if year < 100 then year = year + (year < 70 and 2000 or 1900) end
+  if day < 1 or day > 31 or year < 1601 or hour > 23 or minute > 59 or second > 59 then return nil end
+  return days_of(year, month, day) * 86400 + hour * 3600 + minute * 60 + second
+end
+
 -- Whether a list of entity tags names this one. Weak comparison takes W/ as nothing (RFC 9110 section 8.8.3.2).
 local function lists(text, tag, is_weak)
   if text:match "^%s*%*%s*$" then return true end

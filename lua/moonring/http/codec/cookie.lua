@@ -118,7 +118,7 @@ function M.format(name, value, attributes)
   if attributes.path ~= nil then parts[#parts + 1] = "; Path=" .. check_attribute("path", attributes.path) end
   if attributes.domain ~= nil then
     local domain = check_attribute("domain", attributes.domain)
-    if C.mr_scan_span(domain, #domain, C.MR_CLASS_HOST) ~= #domain then misuse("domain %q is not a host", domain) end
+    if C.mr_scan_span(domain, #domain, C.MR_CLASS_NAME) ~= #domain then misuse("domain %q is not a host", domain) end
     parts[#parts + 1] = "; Domain=" .. domain
   end
   add_times(parts, attributes)

@@ -9,6 +9,7 @@ local native = require "moonring.native"
 local errors = require "moonring.errors"
 local head_of = require "moonring.http.codec.head"
 local limits_of = require "moonring.http.codec.limits"
+local parameters = require "moonring.http.codec.parameters"
 
 local C, ffi = native.C, native.ffi
 local min = math.min
@@ -47,12 +48,19 @@ function M.merge_limits(what, given)
   return merged
 end
 
+--- Whether a text may be a boundary (RFC 2046 section 5.1.1, taken generously).
+---@param text any
+---@return boolean
+function M.is_boundary(text)
+  return type(text) == "string" and #text >= 1 and #text <= 70 and not text:find "[%c\128-\255]"
+end
+
 --- Makes a parser for one body.
 ---@param boundary string as Content-Type names it: 1 to 70 characters
 ---@param limits? moonring.http.MultipartLimits
 ---@return moonring.http.Multipart
 function M.new(boundary, limits)
-  if type(boundary) ~= "string" or #boundary < 1 or #boundary > 70 or boundary:find "[%c\128-\255]" then
+  if not M.is_boundary(boundary) then
     errors.raise("argument", "multipart: a boundary is 1 to 70 visible characters, not %q", tostring(boundary))
   end
   return setmetatable({
@@ -172,13 +180,9 @@ local function next_delimiter(self, buffer)
   return nil
 end
 
-local function parameter(text, name)
-  local quoted = text:match(";%s*" .. name .. '%s*=%s*"(.-)"%s*;') or text:match(";%s*" .. name .. '%s*=%s*"(.-)"%s*$')
-  if quoted then
-    -- As the WHATWG has browsers write names: %22, %0D and %0A stand for what would end them; some escape with a backslash.
-    return (quoted:gsub('\\(["\\])', "%1"):gsub("%%22", '"'):gsub("%%0[dD]", "\r"):gsub("%%0[aA]", "\n"))
-  end
-  return text:match(";%s*" .. name .. "%s*=%s*([^;%s\"]+)")
+-- As the WHATWG has browsers write names: %22, %0D and %0A stand for what would end them.
+local function unescape(name)
+  return name and (name:gsub("%%22", '"'):gsub("%%0[dD]", "\r"):gsub("%%0[aA]", "\n"))
 end
 
 local function read_part_head(self)
@@ -191,11 +195,14 @@ local function read_part_head(self)
     fields[#fields + 1] = name
     fields[#fields + 1] = value
   end
-  local disposition = self.index:field "content-disposition" or ""
   local part = { fields = fields, content_type = self.index:field "content-type" }
-  if disposition:lower():find "^form%-data%s*;" or disposition:lower():find "^attachment%s*;" then
-    part.name = parameter(disposition, "name")
-    part.filename = parameter(disposition, "filename")
+  local disposition, rest = (self.index:field "content-disposition" or ""):match "^([^;%s]*)(.*)$"
+  disposition = disposition:lower()
+  if disposition == "form-data" or disposition == "attachment" then
+    local values = parameters.parse(rest)
+    part.name = unescape(values.name)
+    -- RFC 7578 section 4.2 has nobody send filename*; some do, alone.
+    part.filename = unescape(values.filename) or parameters.extended(values["filename*"])
   end
   self.index:reset()
   return result, part

@@ -16,7 +16,7 @@ local refuse, index_head = head_of.refuse, head_of.index
 
 local M = {}
 
-local SLASH = 47
+local SLASH, COLON = 47, 58
 
 local word_pointer = ffi.typeof "const int32_t *"
 
@@ -25,6 +25,7 @@ local function word(text)
 end
 
 local WORD_GET, WORD_HTTP, WORD_1_1, WORD_1_0 = word "GET ", word "HTTP", word "/1.1", word "/1.0"
+local WORD_CONNECT = word "CONN"
 
 local BIT_HOST, BIT_CONTENT_LENGTH = head_of.BIT_HOST, head_of.BIT_CONTENT_LENGTH
 local BIT_TRANSFER_ENCODING, BIT_EXPECT, BIT_UPGRADE = head_of.BIT_TRANSFER_ENCODING, head_of.BIT_EXPECT,
@@ -35,8 +36,7 @@ local FRAMING = bor(BIT_HOST, head_of.BIT_CONNECTION, BIT_CONTENT_LENGTH, BIT_TR
 
 local function is_host_valid(index)
   local field = index.fields[index.first[C.MR_FIELD_HOST]]
-  local length = field.value_length
-  return C.mr_scan_span(index.data + field.value, length, C.MR_CLASS_HOST) == length
+  return C.mr_scan_host(index.data + field.value, field.value_length) ~= 0
 end
 
 -- RFC 1945 section 7.2.2: without a length, a server can't tell where the content of these ends in HTTP/1.0.
@@ -125,14 +125,17 @@ local function read_version(head, index)
   return 1
 end
 
+local function is_authority(text)
+  return text ~= nil and text ~= "" and text:byte() ~= COLON and C.mr_scan_host(text, #text) ~= 0
+end
+
 -- Targets that do not begin with a slash (RFC 9112 sections 3.2.2 to 3.2.4).
 local function is_target_valid(head)
   local method, target = head:part(0), head:part(1)
-  if method == "CONNECT" then return target:find "^[%w%-._~%%!$&'()*+,;=:%[%]]+:%d+$" ~= nil end
+  if method == "CONNECT" then return is_authority(target) and target:find ":%d+$" ~= nil end
   if target == "*" then return method == "OPTIONS" end
   -- No user information: RFC 9110 section 4.2.4 has it treated as an error.
-  return target:find "^%a[%w+.-]*://[%w%-._~%%!$&'()*+,;=:%[%]]+$" ~= nil
-    or target:find "^%a[%w+.-]*://[%w%-._~%%!$&'()*+,;=:%[%]]+[/?]" ~= nil
+  return is_authority(target:match "^%a[%w+.-]*://([^/?]*)")
 end
 
 --- Reads the head of the request that begins at the buffer's position, and moves the position behind it. Call it
@@ -168,6 +171,9 @@ function M.read(buffer, head, limits)
     local method_length = index.part_length[0]
     if C.mr_scan_span(data, method_length, C.MR_CLASS_TOKEN) ~= method_length then
       return refuse(head, 400, "malformed method") -- RFC 9110 section 9.1: a token
+    end
+    if cast(word_pointer, data)[0] == WORD_CONNECT and data[index.part[1]] == SLASH and head:method() == "CONNECT" then
+      return refuse(head, 400, "malformed request target") -- RFC 9112 section 3.2.3: an authority, nothing else
     end
   end
   local is_origin_form = data[index.part[1]] == SLASH

@@ -113,7 +113,7 @@ local function check_request(request)
     errors.raise("argument", "write_request: target %q is empty or has spaces or control characters in it",
       tostring(request.target))
   end
-  if not is_all(request.host, C.MR_CLASS_HOST) then
+  if type(request.host) ~= "string" or C.mr_scan_host(request.host, #request.host) == 0 then
     errors.raise("argument", "write_request: host %q is not a host and port", tostring(request.host))
   end
   local fields = request.fields or {}

@@ -1,6 +1,4 @@
--- moonring.net.sendfile: files as output of a connection.
---
--- Extends moonring.net.connection.
+-- moonring.net.connection.sendfile: files as output of a connection.
 --
 -- What is in the page cache goes from there to a TCP socket without a copy. The rest is read piece by piece, because
 -- sendfile would wait for the disk, and the loop with it; so is everything where sendfile has no use: pipes, Unix
@@ -8,20 +6,15 @@
 
 local native = require "moonring.native"
 local errors = require "moonring.errors"
-local connections = require "moonring.net.connection"
+local core = require "moonring.net.connection.core"
+local writing = require "moonring.net.connection.writing"
 
 local C = native.C
-local Connection, refuse_closed = connections.Connection, connections.refuse_closed
+local Connection, refuse_closed = core.Connection, core.refuse_closed
 
 local EOPNOTSUPP = -95
 -- Bytes of a file that are looked for in the page cache and queued at once, and those that are read at once.
 local QUEUE_BYTES, READ_BYTES = 1048576, 131072
-
-local function check_number(name, value)
-  if type(value) ~= "number" or value < 0 or value > 9007199254740992 or value % 1 ~= 0 then
-    errors.raise("argument", "connection:write_file: %s is a whole number from 0 to 2^53, not %s", name, tostring(value))
-  end
-end
 
 -- Queues a piece for sendfile. Result: the bytes queued on the connection and those of the piece; false where that can't be;
 -- nil, message, code.
@@ -71,13 +64,13 @@ function Connection:write_file(file, offset, length)
     errors.raise("argument", "connection:write_file: a file of fs.open is needed, not a %s", type(file))
   end
   local at = offset or 0
-  check_number("an offset", at)
+  errors.check_offset("connection:write_file", "an offset", at)
   if length == nil then
     local status, message, code = file:stat()
     if not status then return nil, message, code end
     length = math.max(status.size - at, 0)
   end
-  check_number("a length", length)
+  errors.check_offset("connection:write_file", "a length", length)
   local left = length
   while left > 0 do
     if not self.slot then refuse_closed "write_file" end
@@ -89,7 +82,7 @@ function Connection:write_file(file, offset, length)
     at, left = at + count, left - count
     if queued > self.write_high then
       local ok, message
-      ok, message, code = connections.drain_written(self, length, left)
+      ok, message, code = writing.drain_written(self, length, left)
       if not ok then return nil, message, code end
     end
   end

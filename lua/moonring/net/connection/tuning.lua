@@ -1,14 +1,12 @@
--- moonring.net.tuning: what can be set on a connection and seen of it: socket options, marks, statistics.
---
--- Extends moonring.net.connection.
+-- moonring.net.connection.tuning: what can be set on a connection and seen of it: socket options, marks, statistics.
 
 local native = require "moonring.native"
 local errors = require "moonring.errors"
 local options = require "moonring.net.options"
-local connections = require "moonring.net.connection"
+local core = require "moonring.net.connection.core"
 
 local C, ffi = native.C, native.ffi
-local Connection, refuse_closed = connections.Connection, connections.refuse_closed
+local Connection, refuse_closed = core.Connection, core.refuse_closed
 
 --- Sets socket options: `connection:set { nodelay = false, keepalive = true, user_timeout = 30 }`. See docs/networking.md.
 ---@param given table<string, any>

@@ -1,16 +1,15 @@
--- moonring.net.passing: what Unix sockets have beside their bytes: descriptors, and who is at the other end.
---
--- Extends moonring.net.connection.
+-- moonring.net.connection.passing: what Unix sockets have beside their bytes: descriptors, and who is at the other end.
 
 local native = require "moonring.native"
 local errors = require "moonring.errors"
-local loop = require "moonring.loop"
 local descriptor = require "moonring.descriptor"
-local connections = require "moonring.net.connection"
+local endpoint = require "moonring.net.endpoint"
+local core = require "moonring.net.connection.core"
+local writing = require "moonring.net.connection.writing"
 
 local C, ffi = native.C, native.ffi
-local Connection, refuse_closed = connections.Connection, connections.refuse_closed
-local readers = loop.readers
+local Connection, refuse_closed = core.Connection, core.refuse_closed
+local wait_in, readers = endpoint.wait_in, core.reading.tasks
 
 local EAGAIN, ENODATA, ENOBUFS = -11, -61, -105
 
@@ -50,7 +49,7 @@ function Connection:send_descriptor(what, data)
   local result = C.mr_connection_send_descriptor(self.handle, self.slot, number_of(what), data, #data)
   if result < 0 then return errors.world(result, "send_descriptor") end
   if C.mr_connection_queued(self.handle, self.slot) > self.write_high then
-    return connections.drain_written(self, #data, 0)
+    return writing.drain_written(self, #data, 0)
   end
   return true
 end
@@ -66,7 +65,7 @@ function Connection:receive_descriptor()
   if not slot then refuse_closed("receive_descriptor") end
   local number = C.mr_connection_take_descriptor(self.handle, slot)
   while number == EAGAIN do
-    connections.wait_in(self, readers, "read")
+    wait_in(self, readers, "read")
     number = C.mr_connection_take_descriptor(self.handle, slot)
   end
   if number >= 0 then return descriptor.new(number) end

@@ -1,5 +1,4 @@
--- moonring.fs.file_calls: what a file can do beside reading and writing: to be synced, cut, reserved, described, locked.
--- Internal; the methods are those of moonring.File.
+-- moonring.fs.file.calls: what a file can do beside reading and writing: to be synced, cut, reserved, described, locked.
 
 local native = require "moonring.native"
 local errors = require "moonring.errors"
@@ -7,16 +6,14 @@ local call = require "moonring.call"
 local time = require "moonring.time"
 local common = require "moonring.fs.common"
 local status = require "moonring.fs.status"
+local File = require("moonring.fs.file.core").File
 
 local C = native.C
-local begin, wait, check_offset, failed, done = call.begin, call.wait, common.check_offset, common.failed, common.done
+local begin, wait, check_offset, failed, done = call.begin, call.wait, errors.check_offset, common.failed, common.done
 
 local EAGAIN, EACCES = -11, -13
 -- Seconds between two tries of a lock: the first, and the longest.
 local LOCK_RETRY, LOCK_RETRY_MAX = 0.001, 0.1
-
----@class moonring.File
-local File = {}
 
 local function perform(self, what, start, ...)
   local descriptor = self:descriptor_of(what)
@@ -88,17 +85,20 @@ function File:stat()
   return status.of("file:stat", self:descriptor_of("stat"), "", 0, self.path)
 end
 
+--- Sets its permissions, as fs.chmod does.
 ---@param permissions integer such as tonumber("644", 8)
 function File:chmod(permissions)
   return perform(self, "chmod", C.mr_call_permissions, "", common.permissions("chmod", permissions))
 end
 
+--- Sets its owner and group, as fs.chown does.
 ---@param owner? integer user's number; nil: unchanged
 ---@param group? integer
 function File:chown(owner, group)
   return perform(self, "chown", C.mr_call_owner, "", owner or -1, group or -1, 0)
 end
 
+--- Sets its times, as fs.utimes does.
 ---@param accessed? number seconds since 1970; nil: unchanged
 ---@param modified? number
 function File:utimes(accessed, modified)
@@ -145,5 +145,3 @@ function File:direct_alignment()
   if not found or found.direct_alignment == 0 then return 4096 end
   return found.direct_alignment
 end
-
-return File
