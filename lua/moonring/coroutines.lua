@@ -72,11 +72,11 @@ end
 local function refusal()
   local name = function_in_the_way()
   if not name then
-    return errors.new("boundary", "cannot wait here: LuaJIT can't yield in a finalizer or a callback from C")
+    return errors.misuse("boundary", "cannot wait here: LuaJIT can't yield in a finalizer or a callback from C")
   end
   local remedy = remedies[name] or ("do what waits before or after %s, outside of what it calls back"):format(name)
   local message = "cannot wait inside %s: LuaJIT can't yield across this C function; %s"
-  return errors.new("boundary", message:format(name, remedy))
+  return errors.misuse("boundary", message:format(name, remedy))
 end
 M.refusal = refusal
 

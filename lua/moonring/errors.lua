@@ -2,6 +2,9 @@
 --
 -- Misuse and cancellation are raised as error objects with a `code`; what the world does is returned as
 -- nil, message, code, where code is the errno's name.
+--
+-- An error that is raised knows the line of the program that is to blame: the first one on the stack that is not
+-- moonring's own. That costs some microseconds, as raising does anyway.
 
 local native = require "moonring.native"
 local C, ffi = native.C, native.ffi
@@ -11,11 +14,34 @@ local errors = {}
 ---@class moonring.Error
 ---@field code string "argument", "closed", "busy", "underflow", "overflow", "cancelled", "deadline" or an errno's name
 ---@field message string what was tried, the numbers, and what to do
+---@field place? string "file:line" of the program's code that asked for it; tostring puts it before the message
 local Error = { __name = "moonring.Error" }
 Error.__index = Error
 
 function Error:__tostring()
-  return self.message
+  local place = self.place
+  return place and place .. ": " .. self.message or self.message
+end
+
+function Error.__concat(left, right)
+  return tostring(left) .. tostring(right)
+end
+
+local getinfo = debug.getinfo
+-- What the source names of moonring's own code begin with: its modules, and the Lua that they generate.
+local OWN, GENERATED = getinfo(1, "S").source:match "^(.*)errors%.lua$", "=moonring."
+local LEVELS_MAX = 50
+
+local function is_own(source)
+  return source:sub(1, #OWN) == OWN or source:sub(1, #GENERATED) == GENERATED
+end
+
+local function place_of_caller()
+  for level = 3, LEVELS_MAX do
+    local info = getinfo(level, "Sl")
+    if not info then return nil end
+    if info.currentline > 0 and not is_own(info.source) then return info.short_src .. ":" .. info.currentline end
+  end
 end
 
 --- Makes an error object.
@@ -31,7 +57,15 @@ end
 ---@param message string a format for the values that follow, or the whole message
 function errors.raise(code, message, ...)
   if select("#", ...) > 0 then message = message:format(...) end
-  error(errors.new(code, message), 0)
+  error(errors.misuse(code, message), 0)
+end
+
+--- Makes an error object that names the line of the program that runs. Internal.
+---@return moonring.Error
+function errors.misuse(code, message)
+  local failure = errors.new(code, message)
+  failure.place = place_of_caller()
+  return failure
 end
 
 --- Whether a value is an error object, of the given code where one is given.
@@ -80,6 +114,51 @@ function errors.options(what, options)
   return options
 end
 
+-- How many letters have to be changed, put in or taken out, or neighbours exchanged, to make one word of the other.
+local function distance(left, right)
+  local before, last = {}, {}
+  for j = 0, #right do last[j] = j end
+  for i = 1, #left do
+    local row = { [0] = i }
+    for j = 1, #right do
+      local same = left:byte(i) == right:byte(j)
+      row[j] = math.min(last[j] + 1, row[j - 1] + 1, last[j - 1] + (same and 0 or 1))
+      if i > 1 and j > 1 and left:byte(i) == right:byte(j - 1) and left:byte(i - 1) == right:byte(j) then
+        row[j] = math.min(row[j], before[j - 2] + 1)
+      end
+    end
+    before, last = last, row
+  end
+  return last[#right]
+end
+
+-- The name among `known` that was probably meant.
+local function nearest(name, known)
+  local best, least = nil, math.max(1, math.floor(#name / 3)) + 1
+  for _, each in ipairs(known) do
+    local far = distance(name, each)
+    if far < least then best, least = each, far end
+  end
+  return best
+end
+
+--- Raises "argument" for an option that is not known: which are, and which of them was probably meant. Internal.
+---@param what string the public function it was given to
+---@param name any
+---@param ... table with the known names as keys
+function errors.refuse_option(what, name, ...)
+  local known = {}
+  for i = 1, select("#", ...) do
+    for each in pairs((select(i, ...))) do
+      if type(each) == "string" then known[#known + 1] = each end
+    end
+  end
+  table.sort(known)
+  local meant = type(name) == "string" and nearest(name, known)
+  errors.raise("argument", "%s: there is no option '%s'%s; known are %s", what, tostring(name),
+    meant and (", '%s' may be meant"):format(meant) or "", table.concat(known, ", "))
+end
+
 --- Raises "argument" for an option that is not known, or of another type. Internal.
 ---@param what string the public function they were given to
 ---@param options table
@@ -87,7 +166,7 @@ end
 function errors.check_options(what, options, known)
   for name, value in pairs(options) do
     local kind = known[name]
-    if not kind then errors.raise("argument", "%s: there is no option %s", what, tostring(name)) end
+    if not kind then errors.refuse_option(what, name, known) end
     if kind ~= true and type(value) ~= kind then
       errors.raise("argument", "%s: %s is a %s, not a %s", what, name, kind, type(value))
     end
@@ -97,7 +176,9 @@ end
 --- What a function returns when the world has failed it.
 ---@param number integer errno, positive or negative
 ---@param doing? string what was tried, on what: put before the system's words
----@return nil, string message, string code
+---@return nil
+---@return string message
+---@return string code
 function errors.world(number, doing)
   local code = ffi.string(C.mr_error_name(number))
   local message = code .. ": " .. ffi.string(C.mr_error_text(number)):gsub("^%u%l", string.lower)

@@ -45,7 +45,8 @@ M.shield = deadline.shield
 ---@type fun(): moonring.Task?
 M.current = scheduler.current
 
---- Raises when the running task's scope has been cancelled: for code that computes for long without waiting.
+--- Raises when the running task's scope has been cancelled. Nothing can come to pass while a task computes, neither a
+--- deadline nor a signal: code that computes for long gives way with moonring.sleep(0), which checks as well.
 M.check = scheduler.check
 
 M.sleep = time.sleep
@@ -69,6 +70,35 @@ M.semaphore = require("moonring.semaphore").new
 M.event = require("moonring.event").new
 M.pool = require("moonring.pool").new
 M.signal = require("moonring.signal").new
+
+--- Makes a cache: values by key, for a time, and only so many.
+---@param options? moonring.CacheOptions
+---@return moonring.Cache
+function M.cache(options)
+  return require("moonring.cache").new(options)
+end
+
+--- Makes a limiter: so many per second, for each key by itself.
+---@param options moonring.LimiterOptions
+---@return moonring.Limiter
+function M.limiter(options)
+  return require("moonring.limiter").new(options)
+end
+
+--- Calls `fn(...)` until it returns something else than nil or false, and returns that. When it has been tried often
+--- enough, what it returned last is returned: nil, message, code. How long it may take in all is the deadline of the scope.
+--- ```lua
+--- local moonring, net = require "moonring", require "moonring.net"
+---
+--- local connection, message, code = moonring.retry({ attempts = 3, first = 0.01, codes = { "ECONNREFUSED" } },
+---   net.connect, { port = 1 })
+--- print(connection, message, code)
+--- ```
+---@param options moonring.RetryOptions
+---@param fn function
+function M.retry(options, fn, ...)
+  return require("moonring.retry").retry(options, fn, ...)
+end
 
 M.stdout, M.stderr = stdio.stdout, stdio.stderr
 

@@ -126,7 +126,8 @@ local function add(plan, name, operation, wraps)
     end
     return
   elseif type(operation) ~= "table" or not operation.block then
-    errors.raise("argument", "moonring.select: '%s' is a %s, not an operation", tostring(name), type(operation))
+    errors.raise("argument", "moonring.select: '%s' is a %s, not an operation: channel:receive_op() and the like make one",
+      tostring(name), tostring(operation):match "^moonring%.[%w.]+" or type(operation))
   end
   local names, all, all_wraps = plan.names, plan.operations, plan.wraps
   local place = plan.count + 1

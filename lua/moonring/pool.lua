@@ -26,8 +26,19 @@ Pool.__index = Pool
 
 local M = {}
 
+local OPTIONS = { open = "function", close = "function", check = "function", size = "number", idle = "number" }
+
 local function close_method(resource)
   resource:close()
+end
+
+-- What is opened has to be closed one day: said now and not then.
+local function check_closable(self, resource)
+  if self.close_one ~= close_method then return end
+  local ok, close = pcall(function() return resource.close end)
+  if ok and close then return end
+  errors.raise("argument", "moonring.pool: %s, which open has returned, has no close method; give the option close, a function",
+    tostring(resource))
 end
 
 --- Makes a pool, which the running task's innermost scope owns.
@@ -38,6 +49,7 @@ function M.new(options)
   if type(options) ~= "table" or type(options.open) ~= "function" then
     errors.raise("argument", "moonring.pool: options with a function `open` are needed")
   end
+  errors.check_options("moonring.pool", options, OPTIONS)
   local self = setmetatable({
     open = options.open,
     close_one = options.close or close_method,
@@ -111,7 +123,10 @@ end
 local function give_out(self)
   local resource = take_idle(self)
   if resource ~= nil then return resource end
-  return self.open()
+  local message, code
+  resource, message, code = self.open()
+  if resource ~= nil then check_closable(self, resource) end
+  return resource, message, code
 end
 
 local function refuse_closed()

@@ -105,13 +105,43 @@ local function refuse(task, object, refused)
   error(refused, 0)
 end
 
+-- Code that catches its cancellation and waits again, over and over (`while true do pcall(step) end`), would hold the
+-- loop for ever and let nothing end. So after some such waits every further one lets the others run first; and in the
+-- end the task is given up: its coroutine is not resumed any more, and what it owns is released.
+local SWALLOWED_YIELD, SWALLOWED_MAX = 100, 10000
+local swallowed = setmetatable({}, { __mode = "k" }) -- by task: { reason, how many waits it has refused }
+
+--- Set by moonring.task: ends the task without its coroutine.
+function M.give_up()
+end
+
+local function raise_reason(task, reason)
+  local seen = swallowed[task]
+  if not seen or seen[1] ~= reason then
+    seen = { reason, 0 }
+    swallowed[task] = seen
+  end
+  seen[2] = seen[2] + 1
+  if seen[2] > SWALLOWED_YIELD and isyieldable() then
+    if seen[2] > SWALLOWED_MAX then
+      M.give_up(task, reason, SWALLOWED_MAX)
+    else
+      make_ready(task, READY)
+    end
+    task[SINCE] = now
+    pcall(yield, WAIT)
+    task.waiting = false
+  end
+  error(reason, 0)
+end
+
 -- What comes before the yield of a wait: raises when the scope has been cancelled. Returns the scope.
 local function begin_wait(task, object)
   local scope = task.scope or task
   local reason = scope.reason
   if reason and not scope.is_ending then
     object:withdraw(task)
-    error(reason, 0)
+    raise_reason(task, reason)
   end
   task.waiting = object
   task[SINCE] = now
@@ -157,11 +187,12 @@ function M.wait_uninterrupted(object)
   return ok and not refused
 end
 
---- Raises when the running task's scope has been cancelled. What a wait does first.
+--- Raises when the running task's scope has been cancelled. What a wait does first. Nothing can come to pass while a
+--- task computes, neither a deadline nor a signal: moonring.sleep(0) gives way, and checks as well.
 function M.check()
   local task = current or M.require_task("check")
   local scope = task.scope or task
-  if scope.reason and not scope.is_ending then error(scope.reason, 0) end
+  if scope.reason and not scope.is_ending then raise_reason(task, scope.reason) end
 end
 
 --- Lets every task run that is ready now, before the running one goes on.

@@ -106,11 +106,15 @@ local function wait_for_children(record)
 end
 
 local function release(record, resource)
+  local owner = task_of(record)
+  local earlier = record.first_failure and owner.failure_traceback -- stays that of the failure that leaves the scope
   local ok, problem = xpcall(resource.close, record_traceback, resource)
-  if ok then return end
+  if not ok and record.first_failure then
+    failures.report("closing " .. tostring(resource) .. " has failed", problem, owner)
+  end
   if record.first_failure then
-    failures.report("closing " .. tostring(resource) .. " has failed", problem, task_of(record))
-  else
+    owner.failure_traceback = earlier or nil
+  elseif not ok then
     record.first_failure = { problem }
   end
 end

@@ -27,6 +27,9 @@ local M = {
   GATHERED = 32768,
 }
 
+-- Bytes that may queue in a cancelled scope, where printing doesn't wait; then it raises the cancellation.
+local CANCELLED_MAX = 4 * M.WRITE_HIGH
+
 local EPIPE, EBADF, NEWLINE, TAB = -32, -9, 10, 9
 
 ---@class moonring.Output
@@ -106,7 +109,11 @@ end
 
 -- Where LuaJIT can't yield, the text stays queued.
 local function wait_where_possible(self, mark)
-  if not may_wait() then return true end
+  if not may_wait() then
+    -- What says goodbye is short. What prints on and on would never come to a wait that ends it.
+    if left_of(self) >= CANCELLED_MAX and current() then scheduler.check() end
+    return true
+  end
   local ok, result, message, code = pcall(wait_below, self, mark)
   if ok then return result, message, code end
   if errors.is(result, "boundary") then return true end

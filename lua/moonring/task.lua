@@ -21,7 +21,6 @@ local make_ready, turn_time = scheduler.make_ready, scheduler.turn_time
 local READY, INTERRUPTED, ENDED = scheduler.READY, scheduler.INTERRUPTED, scheduler.ENDED
 local BORN, SINCE, COUNT, ARGUMENT = scheduler.BORN, scheduler.SINCE, scheduler.COUNT, scheduler.ARGUMENT
 local SPAWNER, LINE = scheduler.SPAWNER, scheduler.LINE
-local check_function = errors.check_function
 local NEVER_BEGUN = -2
 local record_traceback = failures.record_traceback
 local innermost, adopt, disown = tree.innermost, tree.adopt, tree.disown
@@ -35,6 +34,7 @@ local M = {
   wake = scheduler.wake,
   record_traceback = record_traceback,
   traceback_of = failures.traceback_of,
+  text_of = failures.text_of,
   open_scope = scope.open,
   innermost = innermost,
   roots = {}, -- the tasks without a parent that have not ended, as keys
@@ -161,6 +161,24 @@ local function coroutine_main(task)
   end
 end
 
+-- A task whose coroutine swallows its cancellation ends without it. The coroutine stays where it is and is collected.
+function scheduler.give_up(task, reason, count)
+  local failure = errors.misuse("abandoned", ("%s has caught its cancellation %d times and goes on waiting, so it is " ..
+    'given up; let errors of the codes "cancelled" and "deadline" pass'):format(tostring(task), count))
+  record_traceback(failure)
+  if task.reason then
+    io.stderr:write("moonring: ", failures.text_of(failure), "\n", failures.traceback_of(failure) or "", "\n")
+  else -- what was cancelled is a scope in it: the task itself has failed
+    reason = failure
+  end
+  task.coroutine = create(function()
+    returned(task, false, reason)
+    task.coroutine = false
+    return IDLE
+  end)
+  make_ready(task, READY)
+end
+
 --- Runs a new task's first step, or ends it when it was cancelled before. Internal.
 function Task:start()
   if self.reason then
@@ -219,6 +237,12 @@ function M.start_owning(parent, resource, fn)
   task.resource = resource
   task[COUNT] = -1
   task:start()
+end
+
+local function check_function(what, fn)
+  if type(fn) == "function" then return end
+  errors.raise("argument", "%s: a function is needed, not a %s; its arguments come behind it: %s(fn, ...)", what, type(fn),
+    what)
 end
 
 -- A task that does not run yet. `level` is that of the public function, for whom it is done.

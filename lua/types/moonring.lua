@@ -1,6 +1,55 @@
 ---@meta moonring
 -- Made by scripts/reference from the comments in lua/moonring; what is changed here is lost.
 
+---@class moonring.Cache
+local Cache = {}
+
+--- Takes all out.
+function Cache:clear() end
+
+--- How many entries there are, those included that are too old and that nobody has asked for.
+---@return integer
+function Cache:count() end
+
+--- Takes a key out.
+---@param key any
+function Cache:delete(key) end
+
+--- The value of a key; where there is none, what `load(key)` returns, which is kept. While one task waits in `load`
+--- others that ask for the same key wait for its value: a popular key is looked for once. nil, message, code from `load` is
+--- the answer to its own caller and isn't kept; the others then look themselves, one after the other, as they do when
+--- `load` raises or its task is cancelled.
+--- ```lua
+--- local moonring, dns = require "moonring", require "moonring.dns"
+--- 
+--- local addresses = moonring.cache { size = 100, ttl = 60 }
+--- local list, message = addresses:fetch("localhost", dns.resolve)
+--- print(list and list[1], message)
+--- ```
+---@param key any not nil
+---@param load fun(key: any): any, string?, string?
+---@param ttl? number seconds, default: the cache's
+---@return any? value
+---@return string? message
+---@return string? code
+function Cache:fetch(key, load, ttl) end
+
+--- The value of a key, and how many seconds ago it was set.
+---@param key any
+---@return any? value nil when there is none, or it is too old
+---@return number? age
+function Cache:get(key) end
+
+--- Keeps a value. nil takes the key out.
+---@param key any not nil
+---@param value any
+---@param ttl? number seconds, default: the cache's
+function Cache:set(key, value, ttl) end
+
+--- Counters since the beginning, and how many entries there are.
+---@return { hits: integer, misses: integer, evicted: integer, count: integer }
+function Cache:statistics() end
+
 ---@class moonring.Channel
 local Channel = {}
 
@@ -83,6 +132,31 @@ function Event:wait() end
 --- wait as an operation for moonring.select.
 ---@return moonring.Operation
 function Event:wait_op() end
+
+---@class moonring.Limiter
+local Limiter = {}
+
+--- Takes one, or `count`, if that is within the limit now. Never waits.
+--- ```lua
+--- local moonring = require "moonring"
+--- 
+--- local limiter = moonring.limiter { rate = 5, burst = 2 }
+--- assert(limiter:try "192.0.2.1" and limiter:try "192.0.2.1")
+--- local ok, seconds = limiter:try "192.0.2.1"
+--- assert(not ok and seconds <= 0.2)
+--- ```
+---@param key? any whose limit it is, default: one for all
+---@param count? number default 1
+---@return boolean ok
+---@return number seconds until there will be room, 0 when there was
+function Limiter:try(key, count) end
+
+--- Takes one, or `count`, and waits until that is within the limit. Who waits has his place: later ones wait behind him.
+--- A cancelled wait doesn't give back what it has taken.
+---@param key? any
+---@param count? number default 1
+---@return number seconds that this has waited
+function Limiter:wait(key, count) end
 
 ---@class moonring.Operation
 local Operation = {}
@@ -292,6 +366,17 @@ function Task:named(name) end
 --- How it has ended, like pcall: true and what its function returned, or false and what it failed with.
 function Task:outcome() end
 
+---@class moonring.CacheOptions
+---@field size? integer entries, default 1000
+---@field ttl? number seconds that an entry is kept, default: until there are too many
+local CacheOptions = {}
+
+---@class moonring.LimiterOptions
+---@field rate number per second
+---@field burst? number how many at once after a pause, default: the rate, and 1 at least
+---@field keys? integer how many are remembered, default 10000
+local LimiterOptions = {}
+
 ---@class moonring.PoolOptions
 ---@field open fun(): any, string?, string? makes one; nil, message, code when that fails
 ---@field close? fun(resource: any) default: its close method
@@ -299,6 +384,16 @@ function Task:outcome() end
 ---@field size? integer how many may exist, default 8
 ---@field idle? number seconds after which one that nobody wants is closed, default 60
 local PoolOptions = {}
+
+---@class moonring.RetryOptions
+---@field attempts? integer how many in all, default: until the scope's deadline
+---@field first? number seconds of the first pause, default 0.1
+---@field most? number seconds of the longest pause, default 30
+---@field factor? number by which a pause is longer than the one before, default 2
+---@field jitter? number share of a pause that is left to chance, 0 to 1, default 0.5
+---@field codes? string[] the codes after which it is tried again, default: any
+---@field on_failure? fun(attempt: integer, message: string?, code: string?, pause: number) told before each pause
+local RetryOptions = {}
 
 ---@class moonring.TaskReport
 ---@field id integer
@@ -323,12 +418,18 @@ local module = {}
 ---@return moonring.Task
 function module.after(seconds, fn, ...) end
 
+--- Makes a cache: values by key, for a time, and only so many.
+---@param options? moonring.CacheOptions
+---@return moonring.Cache
+function module.cache(options) end
+
 --- Makes a channel.
 ---@param capacity? integer values that wait in it for a receiver, default 0
 ---@return moonring.Channel
 function module.channel(capacity) end
 
---- Raises when the running task's scope has been cancelled: for code that computes for long without waiting.
+--- Raises when the running task's scope has been cancelled. Nothing can come to pass while a task computes, neither a
+--- deadline nor a signal: code that computes for long gives way with moonring.sleep(0), which checks as well.
 function module.check() end
 
 --- An operation that is whichever of these comes first.
@@ -351,6 +452,11 @@ function module.event() end
 ---@return moonring.Task
 function module.every(seconds, fn, ...) end
 
+--- Makes a limiter: so many per second, for each key by itself.
+---@param options moonring.LimiterOptions
+---@return moonring.Limiter
+function module.limiter(options) end
+
 --- Monotonic time in seconds, for measuring durations.
 ---@return number
 function module.now() end
@@ -365,6 +471,19 @@ function module.pool(options) end
 ---@param name string
 ---@return any module
 function module.require(name) end
+
+--- Calls `fn(...)` until it returns something else than nil or false, and returns that. When it has been tried often
+--- enough, what it returned last is returned: nil, message, code. How long it may take in all is the deadline of the scope.
+--- ```lua
+--- local moonring, net = require "moonring", require "moonring.net"
+--- 
+--- local connection, message, code = moonring.retry({ attempts = 3, first = 0.01, codes = { "ECONNREFUSED" } },
+---   net.connect, { port = 1 })
+--- print(connection, message, code)
+--- ```
+---@param options moonring.RetryOptions
+---@param fn function
+function module.retry(options, fn, ...) end
 
 --- Runs `fn(...)` as a task and the loop until it has ended; for programs that a stock luajit runs. Raises what the
 --- task raises.

@@ -113,10 +113,9 @@ function Connection:read_op() end
 
 --- Waits for the next descriptor that comes over a Unix socket, whose connection was made with `descriptors = true`. The
 --- bytes that come with it are read as all others.
---- bytes are in the way, read them first; "EOPNOTSUPP"
 ---@return moonring.Descriptor? descriptor nil alone at the end of the stream
 ---@return string? message
----@return string? code "EMFILE": the process had no room for one that came, and the kernel closed it; "ENOBUFS": unread
+---@return string? code "EMFILE": the kernel closed one for which there was no room; "ENOBUFS": read the bytes before it first
 function Connection:receive_descriptor() end
 
 --- Room for `count` bytes at the end of the send queue, to be filled and committed at once. For codecs.

@@ -301,7 +301,7 @@ describe("moonring.stdout", function()
     ]]
     assert.is_true(status.ok)
     assert.equal("text\nbytes\nmoonring.Output(stdout)\t1\tfalse\t"
-      .. "stdout:write: a string or a buffer is needed, not a table\n", output)
+      .. "(command line):8: stdout:write: a string or a buffer is needed, not a table\n", output)
   end)
 
   it("lets a write that waits be cancelled", function()

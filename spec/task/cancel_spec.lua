@@ -304,6 +304,64 @@ describe("a cancellation", function()
   end)
 end)
 
+describe("a cancellation that is swallowed over and over", function()
+  local function stubborn()
+    while true do pcall(moonring.sleep, 60) end
+  end
+
+  it("lets the others run, ends the task, and tells where it was", function()
+    local closed, ticks, stopped = false, 0, false
+    local text = with_stderr(function()
+      moonring.scope(function(scope)
+        local task = scope:spawn(function()
+          moonring.current():own { close = function() closed = true end }
+          stubborn()
+        end)
+        scope:spawn(function()
+          while not stopped do
+            ticks = ticks + 1
+            moonring.sleep(0)
+          end
+        end)
+        moonring.sleep(0)
+        task:cancel()
+        assert.is_false((task:join()))
+        stopped = true
+      end)
+    end)
+    assert.is_true(closed)
+    assert.is_true(ticks > 1000)
+    assert.matches("caught its cancellation 10000 times", text)
+    assert.matches("cancel_spec%.lua:%d+: in function 'stubborn'", text)
+  end)
+
+  it("fails a task whose own scope has passed its deadline, as an error that is none of a cancellation", function()
+    local closed = false
+    local code, failure = code_of(moonring.scope, function(scope)
+      scope:spawn(function()
+        moonring.scope(function(inner)
+          inner:own { close = function() closed = true end }
+          inner:deadline(0.001)
+          coroutine.wrap(stubborn)()
+        end)
+      end)
+    end)
+    assert.equal("abandoned", code)
+    assert.matches("cancel_spec%.lua:%d+: moonring%.Task %d+", tostring(failure))
+    assert.is_true(closed)
+  end)
+
+  it("does nothing to who catches one after the other", function()
+    local caught = 0
+    moonring.scope(function()
+      for _ = 1, 300 do
+        if not pcall(moonring.timeout, 0, moonring.sleep, 60) then caught = caught + 1 end
+      end
+    end)
+    assert.equal(300, caught)
+  end)
+end)
+
 describe("a cancelled read", function()
   it("loses no byte", function()
     moonring.scope(function(scope)

@@ -13,8 +13,7 @@ local M = {}
 -- A nil error says that everything has been told already (busted ends a failed run so).
 local function report(failure, root)
   if failure == nil then return end
-  local text = tostring(failure)
-  io.stderr:write("moonring: ", text, "\n")
+  io.stderr:write("moonring: ", task.text_of(failure), "\n")
   local trace = failure ~= loop.refusal and task.traceback_of(failure, root)
   if trace and trace ~= "" then io.stderr:write(trace, "\n") end
 end
@@ -179,7 +178,7 @@ end
 local actions = {
   e = function(code)
     local chunk, message = loadstring(code, "=(command line)")
-    if not chunk then error(message, 0) end
+    if not chunk then errors.raise("argument", "%s", message) end
     chunk()
   end,
   l = function(name) require("moonring.module_loader").require(name) end,
@@ -214,7 +213,7 @@ local function run_all(options, arguments)
   local wanted = options.script or not (options.interactive or #options.actions > 0 or is_terminal(0))
   if wanted then
     local chunk, message = load_script(options)
-    if not chunk then error(message, 0) end
+    if not chunk then errors.raise("argument", "%s", message) end
     chunk(unpack(arguments, options.script_index + 1))
   end
   if options.interactive or not wanted and #options.actions == 0 then return repl(options.program_version) end

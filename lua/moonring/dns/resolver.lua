@@ -13,7 +13,7 @@ local codec = require "moonring.dns.codec"
 local names = require "moonring.dns.names"
 local system = require "moonring.dns.system"
 local order = require "moonring.dns.order"
-local caches = require "moonring.dns.cache"
+local caches = require "moonring.cache"
 local channels = require "moonring.dns.channel"
 local answers = require "moonring.dns.answers"
 local watched_file = require "moonring.dns.watched_file"
@@ -70,6 +70,12 @@ local function check_servers(options)
   return servers
 end
 
+-- false: answers are not kept.
+local function new_cache(options)
+  local size = options.cache ~= false and (check_number(options, "cache", 0, 1e7) or CACHE_SIZE)
+  return size and size >= 1 and caches.new { size = size }
+end
+
 local function check_search(options)
   if not options.search then return nil end
   local search = {}
@@ -94,7 +100,7 @@ function M.new(options)
       attempts = check_number(options, "attempts", 1, 100),
       rotate = options.rotate,
     },
-    cache = caches.new(options.cache == false and 0 or check_number(options, "cache", 0, 1e7) or CACHE_SIZE),
+    cache = new_cache(options),
     in_flight = {}, -- lookups by key
   }, Resolver)
   if options.hosts ~= false then
@@ -130,7 +136,7 @@ local function configuration_of(self)
     configuration[name] = value
   end
   self.configuration = configuration
-  self.cache:clear() -- what other servers have said
+  if self.cache then self.cache:clear() end -- what other servers have said
   return configuration
 end
 
@@ -158,15 +164,17 @@ end
 local function look_up(self, name, type)
   local channel = channel_of(self)
   local key = name .. " " .. type
-  local known, age = self.cache:get(key)
-  if known then return known, age end
+  if self.cache then
+    local known, age = self.cache:get(key)
+    if known then return known, age end
+  end
   local in_flight = self.in_flight
   local lookup = in_flight[key]
   if not lookup then
     lookup = channel:ask(name, type, function(_, answer)
       local judged, seconds = answers.judge(answer, name, type)
       answer.judged = judged
-      if self.channel == channel then self.cache:put(key, judged, seconds) end
+      if self.cache and self.channel == channel and seconds > 0 then self.cache:set(key, judged, seconds) end
     end, function(ended)
       if in_flight[key] == ended then in_flight[key] = nil end
     end)
@@ -402,7 +410,7 @@ end
 
 --- Forgets all answers.
 function Resolver:clear_cache()
-  self.cache:clear()
+  if self.cache then self.cache:clear() end
 end
 
 --- Closes the resolver. Who waits for an answer of it gets the error "closed".
@@ -410,7 +418,7 @@ function Resolver:close()
   if self.is_closed then return end
   self.is_closed = true
   if self.channel then self.channel:close() end
-  self.cache:clear()
+  self:clear_cache()
 end
 
 function Resolver:__tostring()

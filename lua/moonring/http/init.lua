@@ -43,6 +43,7 @@ end
 ---@return string? code "EADDRINUSE" ...
 function M.server(options)
   options = options or {}
+  require("moonring.net.listener").check_options("http.server", options, OWN_OPTIONS)
   local timeouts = deadlines.merge_timeouts("http.server", options.timeouts)
   local limits = codec.merge_limits("http.server", options.limits)
   local proxies = options.trusted_proxies and require("moonring.http.forwarded").networks(options.trusted_proxies)
@@ -186,6 +187,10 @@ end
 ---@param options? moonring.http.ServeOptions when `where` is a listener
 function M.serve(where, handler, options)
   handler = handler_of("http.serve", handler)
+  if type(where) ~= "table" then
+    errors.raise("argument", "http.serve: a table of options such as { port = 8080 }, or a listener, is needed, not a %s",
+      type(where))
+  end
   local all = {}
   for name, value in pairs(options or (where.accept and {} or where)) do
     all[name] = value

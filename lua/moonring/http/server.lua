@@ -214,7 +214,7 @@ local function serve(server, connection, slot, handler)
 end
 
 local function report(exchange, failure)
-  io.stderr:write(("moonring: %s has failed: %s\n%s\n"):format(describe(exchange), tostring(failure),
+  io.stderr:write(("moonring: %s has failed: %s\n%s\n"):format(describe(exchange), task.text_of(failure),
     task.traceback_of(failure, task.current()) or ""))
 end
 

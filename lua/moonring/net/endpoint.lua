@@ -19,12 +19,15 @@ local M = {}
 
 local kinds = {} -- by class: { called =, sides = }
 
-local function refuse_closed(class, what)
+local function refuse_closed(class, what, self)
   local called = kinds[class].called
+  if self ~= nil and getmetatable(self) ~= class then
+    errors.raise("argument", "%s:%s: called on a %s; a method is called with a colon", called, what, type(self))
+  end
   errors.raise("closed", "%s:%s: the %s has been closed", called, what, called)
 end
 
---- Raises "closed" for a method of an object that has been.
+--- Raises "closed" for a method of an object that has been; "argument" when that is given and is none of the class.
 M.refuse_closed = refuse_closed
 
 local function refuse_busy(self, what, other)

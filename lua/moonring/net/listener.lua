@@ -43,6 +43,13 @@ local listen_names = {
   descriptors = true,
 }
 
+--- Raises "argument" for options that are neither a listener's nor keys of `own`. Internal.
+---@param own table<string, any>
+function M.check_options(what, given, own)
+  options.check_table(what, given)
+  options.check_names(what, given, listen_names, own)
+end
+
 local function listen_on(handle, where, given)
   local list, count = options.compile("net.listen", given, listen_names)
   local flags = (given.unlink_stale and C.MR_LISTEN_UNLINK_STALE or 0) +

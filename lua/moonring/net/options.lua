@@ -83,18 +83,6 @@ for name in pairs(table_of) do
 end
 table.sort(names)
 
-local function refuse_name(what, name, own)
-  local known = {}
-  for each in pairs(own) do
-    known[#known + 1] = each
-  end
-  for _, each in ipairs(names) do
-    known[#known + 1] = each
-  end
-  table.sort(known)
-  errors.raise("argument", "%s: there is no option '%s'; known are %s", what, tostring(name), table.concat(known, ", "))
-end
-
 local function number_of(what, name, value)
   local entry = table_of[name]
   local number = entry.write(value)
@@ -113,6 +101,18 @@ function M.check_table(what, given)
   end
 end
 
+--- Raises for names that are neither the socket's options nor keys of one of the tables. Internal.
+---@param ... table<string, any>
+function M.check_names(what, given, ...)
+  for name in pairs(given) do
+    local known = table_of[name]
+    for i = 1, select("#", ...) do
+      known = known or select(i, ...)[name]
+    end
+    if not known then errors.refuse_option(what, name, table_of, ...) end
+  end
+end
+
 --- Checks a table of options, and makes the list for C of those that are the socket's. own: the names of the others
 --- that `what` takes. Internal.
 ---@return ffi.cdata*? list nil when there are none
@@ -120,12 +120,9 @@ end
 function M.compile(what, given, own)
   own = own or nothing
   local count = 0
+  M.check_names(what, given, own)
   for name in pairs(given) do
-    if table_of[name] then
-      count = count + 1
-    elseif not own[name] then
-      refuse_name(what, name, own)
-    end
+    if table_of[name] then count = count + 1 end
   end
   if count == 0 then return nil, 0 end
   local list, i = ffi.new("mr_option[?]", count), 0
@@ -167,7 +164,7 @@ local value = ffi.new("int32_t[1]")
 --- Reads one back by get(handle, slot, option, value). Internal.
 function M.get(what, owner, get, name)
   local entry = table_of[name]
-  if not entry then refuse_name(what, name, nothing) end
+  if not entry then errors.refuse_option(what, name, table_of) end
   local result = get(owner.handle, owner.slot, entry.number, value)
   if result < 0 then return errors.world(result, ("%s, option %s"):format(what, name)) end
   return entry.read(value[0])

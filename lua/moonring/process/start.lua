@@ -280,7 +280,7 @@ function M.check_options(what, options, further)
   end
   for name in pairs(options) do
     if type(name) ~= "number" and not option_names[name] and not (further and further[name]) then
-      refuse(what, "there is no option '%s'", tostring(name))
+      errors.refuse_option(what, name, option_names, further or {})
     end
   end
 end

@@ -32,8 +32,8 @@ M.Connection = Connection
 
 endpoint.mix(Connection, "connection", { M.reading, M.writing })
 
-local function refuse_closed(what)
-  endpoint.refuse_closed(Connection, what)
+local function refuse_closed(what, self)
+  endpoint.refuse_closed(Connection, what, self)
 end
 
 M.refuse_closed = refuse_closed

@@ -58,8 +58,7 @@ end
 --- bytes that come with it are read as all others.
 ---@return moonring.Descriptor? descriptor nil alone at the end of the stream
 ---@return string? message
----@return string? code "EMFILE": the process had no room for one that came, and the kernel closed it; "ENOBUFS": unread
---- bytes are in the way, read them first; "EOPNOTSUPP"
+---@return string? code "EMFILE": the kernel closed one for which there was no room; "ENOBUFS": read the bytes before it first
 function Connection:receive_descriptor()
   local slot = self.slot
   if not slot then refuse_closed("receive_descriptor") end

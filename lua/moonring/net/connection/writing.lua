@@ -89,7 +89,7 @@ end
 ---@return string? code
 function Connection:write(data)
   local slot = self.slot
-  if not slot then refuse_closed("write") end
+  if not slot then refuse_closed("write", self) end
   local queued, length
   if type(data) == "string" then
     if #data > self.write_high then return write_long(self, data) end
@@ -116,7 +116,7 @@ end
 ---@return string? code
 function Connection:queue(data)
   local slot = self.slot
-  if not slot then refuse_closed("queue") end
+  if not slot then refuse_closed("queue", self) end
   local queued
   if type(data) == "string" then
     queued = queue_bytes(self, slot, data, #data)

@@ -57,7 +57,7 @@ end
 ---@return string? code "EADDRINUSE", "EACCES", "ENETUNREACH", ...
 function M.open(given)
   local what = "net.datagram"
-  given = errors.options(what, given)
+  given = options.check(what, given)
   local peer = given.connect and options.address_of(what, given.connect)
   local bound = options.bound_of(what, given, peer)
   local how, wanted = options.options_of(what, given), options.settings_of(what, given)

@@ -108,6 +108,22 @@ function M.options_of(what, options)
   return out
 end
 
+-- All that net.datagram takes, as keys.
+local known = {
+  host = true, port = true, path = true, connect = true, family = true, max_bytes = true, queue = true,
+  receive_buffer = true, send_buffer = true,
+}
+for name in pairs(flags) do known[name] = true end
+for _, setting in ipairs(settings) do known[setting[1]] = true end
+
+--- Raises "argument" for what is no table of options, or one that has others. An empty one for nil.
+---@return table
+function M.check(what, options)
+  options = errors.options(what, options)
+  errors.check_options(what, options, known)
+  return options
+end
+
 local families = { [4] = AF_INET, [6] = AF_INET6, unix = AF_UNIX }
 
 --- The address family of a socket that is to be bound to an address, or connected to one, if to any.
