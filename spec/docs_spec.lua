@@ -5,6 +5,8 @@ local moonring, test = require "moonring", require "moonring.test"
 
 local MOMENT = 0.2 -- seconds
 
+require("moonring.log").standard():set_level "off" -- what snippets log is for their readers
+
 local function read_file(path)
   local file = assert(io.open(path))
   local text = file:read("*a")

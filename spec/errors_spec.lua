@@ -80,7 +80,8 @@ describe("an option that is not known", function()
   it("is refused everywhere", function()
     local http = require "moonring.http"
     for call, options in pairs {
-      [net.connect] = { prt = 1 }, [net.datagram] = { bind = 1 }, [http.server] = { timeout = 1 }, [process.spawn] = { "x", stdot = 1 },
+      [net.connect] = { prt = 1 }, [net.datagram] = { bind = 1 }, [http.server] = { timeout = 1 },
+      [process.spawn] = { "x", stdot = 1 },
       [moonring.pool] = { open = print, sise = 1 }, [require("moonring.fs").temporary_file] = { name = true },
     } do
       local failure = failure_of(call, options)
@@ -117,7 +118,8 @@ describe("a mistake that is easily made", function()
 
   local messages = {
     spawn = "not a nil; its arguments come behind it: moonring%.spawn%(fn, %.%.%.%)", dot = "called with a colon",
-    select = "is a moonring%.Channel, not an operation: channel:receive_op", pool = "has no close method; give the option close",
+    select = "is a moonring%.Channel, not an operation: channel:receive_op",
+    pool = "has no close method; give the option close",
     serve = "options such as { port = 8080 }", port = "the port is 99999, not a number from 0 to 65535",
     host = "the host is example%.test, not a numeric address",
   }

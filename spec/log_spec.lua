@@ -30,7 +30,8 @@ describe("a logger", function()
     local json = require "moonring.http.json"
     local line
     log.new({ format = "json", write = function(text) line = text end }):info(sent, {
-      sent = sent, n = 1.5, yes = true, nan = 0 / 0, huge = math.huge, object = setmetatable({}, { __tostring = function() return "o" end }),
+      sent = sent, n = 1.5, yes = true, nan = 0 / 0, huge = math.huge,
+      object = setmetatable({}, { __tostring = function() return "o" end }),
     })
     assert.equal(1, select(2, line:gsub("\n", "")))
     local value = assert(json.decode(line))
@@ -58,7 +59,8 @@ describe("a logger", function()
   it("shows an error object with its place", function()
     local ok, failure = pcall(moonring.sleep, "x")
     assert.is_false(ok)
-    assert.matches("^ error spec/log_spec.lua:%d+: moonring.sleep: ", lines_of({}, function(logger) logger:error(failure) end)[1])
+    local lines = lines_of({}, function(logger) logger:error(failure) end)
+    assert.matches("^ error spec/log_spec.lua:%d+: moonring.sleep: ", lines[1])
   end)
 
   it("writes behind a file, and opens it anew when it has been renamed", function()
@@ -92,7 +94,8 @@ describe("a logger", function()
       logger:info "two"
     ]] }
     assert.is_true(status.ok)
-    assert.matches("^moonring: write to the log /dev/full: No space left on device\n[^\n]* info one\n[^\n]* info two\n$", errors)
+    assert.matches("^moonring: write to the log /dev/full: No space left on device\n[^\n]* info one\n[^\n]* info two\n$",
+      errors)
   end)
 
   it("gives nil and the reason for a file that can't be opened, and refuses what can't be", function()

@@ -33,13 +33,10 @@ end
 ---@param options? moonring.CacheOptions
 ---@return moonring.Cache
 function M.new(options)
-  options = options or {}
-  if type(options) ~= "table" then
-    errors.raise("argument", "moonring.cache: the options are a table, not a %s", type(options))
-  end
+  options = errors.options("moonring.cache", options)
   errors.check_options("moonring.cache", options, OPTIONS)
   local size, ttl = options.size or 1000, options.ttl or HUGE
-  if not (size >= 1) then errors.raise("argument", "moonring.cache: size is at least 1, not %s", tostring(size)) end
+  if size < 1 or size ~= size then errors.raise("argument", "moonring.cache: size is at least 1, not %s", tostring(size)) end
   check_ttl("moonring.cache", ttl)
   local ring = {} -- the entries in a ring, the one that was asked for last behind this one
   ring.newer, ring.older = ring, ring

@@ -100,7 +100,8 @@ local function fields_of(value)
       parts[#parts + 1] = "..."
       break
     end
-    parts[#parts + 1] = ("%s = %s"):format(tostring(key), type(field) == "string" and ("%q"):format(field) or tostring(field))
+    local text = type(field) == "string" and ("%q"):format(field) or tostring(field)
+    parts[#parts + 1] = tostring(key) .. " = " .. text
   end
   table.sort(parts)
   return "{ " .. table.concat(parts, ", ") .. " }"

@@ -37,7 +37,7 @@ function M.new(options)
     errors.raise("argument", "moonring.limiter: rate is a number per second above 0, not %s", tostring(rate))
   end
   local burst = options.burst or math.max(rate, 1)
-  if not (burst >= 1) then
+  if burst < 1 or burst ~= burst then
     errors.raise("argument", "moonring.limiter: burst is at least 1, not %s", tostring(burst))
   end
   return setmetatable({ interval = 1 / rate, burst = burst, full_at = cache.new { size = options.keys or 10000 } }, Limiter)

@@ -132,10 +132,7 @@ end
 ---@return string? message when the file can't be opened
 ---@return string? code
 function M.new(options)
-  options = options or {}
-  if type(options) ~= "table" then
-    errors.raise("argument", "log.new: the options are a table, not a %s", type(options))
-  end
+  options = errors.options("log.new", options)
   errors.check_options("log.new", options, OPTIONS)
   local format = formats[options.format or "text"]
   if not format then

@@ -37,8 +37,8 @@ local function check_closable(self, resource)
   if self.close_one ~= close_method then return end
   local ok, close = pcall(function() return resource.close end)
   if ok and close then return end
-  errors.raise("argument", "moonring.pool: %s, which open has returned, has no close method; give the option close, a function",
-    tostring(resource))
+  errors.raise("argument", "moonring.pool: %s, which open has returned, has no close method; give the option close, " ..
+    "a function", tostring(resource))
 end
 
 --- Makes a pool, which the running task's innermost scope owns.

@@ -33,7 +33,7 @@ local function settings_of(options)
   local settings = {}
   for name, default in pairs(DEFAULTS) do
     local value = options[name] or default
-    if not (value >= LEAST[name]) or name == "jitter" and value > 1 then
+    if value < LEAST[name] or value ~= value or name == "jitter" and value > 1 then
       errors.raise("argument", "moonring.retry: %s is %s%s, not %s", name, name == "jitter" and "from 0 to 1" or "at least ",
         name == "jitter" and "" or LEAST[name], tostring(value))
     end
@@ -63,7 +63,7 @@ end
 --- See moonring.retry. Internal.
 function M.retry(options, fn, ...)
   local settings = settings_of(options)
-  if type(fn) ~= "function" then errors.raise("argument", "moonring.retry: a function is needed, not a %s", type(fn)) end
+  errors.check_function("moonring.retry", fn)
   local attempt = 0
   while true do
     attempt = attempt + 1

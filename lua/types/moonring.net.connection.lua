@@ -115,7 +115,7 @@ function Connection:read_op() end
 --- bytes that come with it are read as all others.
 ---@return moonring.Descriptor? descriptor nil alone at the end of the stream
 ---@return string? message
----@return string? code "EMFILE": the kernel closed one for which there was no room; "ENOBUFS": read the bytes before it first
+---@return string? code "EMFILE": the kernel closed one that had no room; "ENOBUFS": read the bytes before it first
 function Connection:receive_descriptor() end
 
 --- Room for `count` bytes at the end of the send queue, to be filled and committed at once. For codecs.

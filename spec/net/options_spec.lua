@@ -69,7 +69,8 @@ describe("socket options", function()
       local ok, failure = pcall(call, { port = 0, no_delay = true })
       assert.is_false(ok)
       assert.equal("argument", failure.code)
-      assert.is_truthy(failure.message:find("no option 'no_delay', 'nodelay' may be meant; known are address, ", 1, true), failure.message)
+      assert.is_truthy(failure.message:find("no option 'no_delay', 'nodelay' may be meant; known are address, ", 1, true),
+        failure.message)
       assert.is_truthy(failure.message:find("nodelay", 1, true))
     end
     with_pair({}, {}, function(client, _, listener)

@@ -34,8 +34,8 @@ describe("a cache", function()
       end
     end
     for step = 1, 5000 do
-      local key, i = math.random(9), nil
-      i = find(key)
+      local key = math.random(9)
+      local i = find(key)
       local what = math.random(10)
       if what <= 5 then
         assert.equal(i and model[i][2], (cache:get(key)))

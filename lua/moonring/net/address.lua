@@ -179,8 +179,12 @@ end
 
 --- Raises that options name no address. Internal.
 function M.refuse_options(what, given)
-  errors.raise("argument", "%s: %s port %s is not a numeric address and a port from 0 to 65535", what,
-    tostring(given.host or DEFAULT_HOST), tostring(given.port or 0))
+  local host, port = given.host or DEFAULT_HOST, given.port or 0
+  if not M.parse(DEFAULT_HOST, port) then
+    errors.raise("argument", "%s: the port is %s, not a number from 0 to 65535", what, tostring(port))
+  end
+  errors.raise("argument", "%s: the host is %s, not a numeric address (names are net.connect's and moonring.dns')", what,
+    tostring(host))
 end
 
 --- An empty address, to be filled by C. Internal.

@@ -1,8 +1,8 @@
---- moonring.http.middleware.rate_limit: so many requests per second from one client, by a bucket that fills as time passes. It
---- counts in this process alone.
+--- moonring.http.middleware.rate_limit: so many requests per second from one client, by a moonring.limiter. It counts in
+--- this process alone.
 
 local errors = require "moonring.errors"
-local clock = require "moonring.clock"
+local limiter = require "moonring.limiter"
 
 local M = {}
 
@@ -25,33 +25,6 @@ local function check_number(name, value)
   return value
 end
 
--- Forgets whose bucket is full again, as if they had never come; and all where that leaves too many, rather than growing.
-local function make_room(self, now)
-  local count = 0
-  for key, bucket in pairs(self.buckets) do
-    if bucket.tokens + (now - bucket.at) * self.per_second >= self.burst then self.buckets[key] = nil else count = count + 1 end
-  end
-  if count >= self.clients then
-    self.buckets, count = {}, 0
-  end
-  self.count = count
-end
-
--- Takes one from a client's bucket. Result: nil; or the seconds until there is one.
-local function take(self, key)
-  local now = clock.now()
-  local bucket = self.buckets[key]
-  if not bucket then
-    if self.count >= self.clients then make_room(self, now) end
-    bucket = { tokens = self.burst, at = now }
-    self.buckets[key], self.count = bucket, self.count + 1
-  end
-  bucket.tokens = math.min(self.burst, bucket.tokens + (now - bucket.at) * self.per_second)
-  bucket.at = now
-  if bucket.tokens < 1 then return (1 - bucket.tokens) / self.per_second end
-  bucket.tokens = bucket.tokens - 1
-end
-
 --- Makes the middleware. Who asks too often gets 429, and is told when to come again.
 ---@param options moonring.http.RateLimitOptions
 ---@return function
@@ -59,14 +32,17 @@ function M.new(options)
   options = options or {}
   errors.check_options("http.rate_limit", options, OPTIONS)
   local per_second = check_number("per_second", options.per_second or 0)
-  local self = { per_second = per_second, burst = math.max(1, check_number("burst", options.burst or per_second * 10)),
-    clients = check_number("clients", options.clients or 10000), buckets = {}, count = 0 }
+  local limit = limiter.new {
+    rate = per_second, burst = math.max(1, check_number("burst", options.burst or per_second * 10)),
+    keys = math.max(1, check_number("clients", options.clients or 10000)),
+  }
   local key_of = options.key or client_of
   return function(request, response, next)
     local key = key_of(request)
-    local wait = key ~= nil and take(self, key)
-    if wait then return response:send(429, "Too Many Requests\n", { ["Retry-After"] = ("%d"):format(math.ceil(wait)) }) end
-    return next(request, response)
+    if key == nil then return next(request, response) end
+    local ok, wait = limit:try(key)
+    if ok then return next(request, response) end
+    return response:send(429, "Too Many Requests\n", { ["Retry-After"] = ("%d"):format(math.ceil(wait)) })
   end
 end
 

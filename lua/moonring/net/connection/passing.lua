@@ -58,7 +58,7 @@ end
 --- bytes that come with it are read as all others.
 ---@return moonring.Descriptor? descriptor nil alone at the end of the stream
 ---@return string? message
----@return string? code "EMFILE": the kernel closed one for which there was no room; "ENOBUFS": read the bytes before it first
+---@return string? code "EMFILE": the kernel closed one that had no room; "ENOBUFS": read the bytes before it first
 function Connection:receive_descriptor()
   local slot = self.slot
   if not slot then refuse_closed("receive_descriptor") end

@@ -51,7 +51,8 @@ function M.address_of(what, value)
   end
   if not found then
     refuse(what, "%s", message or
-      "an address is needed: a moonring.Address, { host = numeric address, port = 0 to 65535 } or { path = }")
+      "an address is needed: a moonring.Address, { host = numeric address, port = 0 to 65535 } or { path = }, not " ..
+      (type(value) == "table" and "such a table" or tostring(value)))
   end
   return found
 end
