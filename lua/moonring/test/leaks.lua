@@ -55,7 +55,7 @@ function M.watch()
   if watching then return end
   watching = true
   note_made(connection, "new")
-  note_made(net, "listen")
+  note_made(require "moonring.net.listener", "new")
   note_made(net, "datagram")
   note_made(require "moonring.process", "spawn")
   note_made(require "moonring.fs.file", "new")
