@@ -455,26 +455,22 @@ function M.new(root, options)
     errors.raise("argument", "http.static: a directory's path is needed, not %s", tostring(root))
   end
   local cache = new_cache(all)
-  local real_root
+  local real_root, message, code = fs.real_path(root) -- links and all, as it is when the service starts
+  if not real_root then errors.raise(code, "http.static: %s", message) end
   return function(request, response)
     local method = request.method
     if method ~= "GET" and method ~= "HEAD" then
       return response:send(405, "Method Not Allowed\n", { Allow = "GET, HEAD" })
-    end
-    if not real_root then
-      local found, message, code = fs.real_path(root)
-      if not found then errors.raise(code, "http.static: %s", message) end
-      real_root = found
     end
     local rest = request.parameters and request.parameters.path
     local path = safe_path(rest and codec.percent_encode("/" .. rest, "/") or request.path, all)
     if not path then return refuse(response, "ENOENT") end
     if path:sub(-1) == "/" then path = path .. all.index end
     local inside = all.links == "inside" and real_root or nil
-    local ok, _, code = serve_path(cache, inside, real_root .. path, request, response)
+    local ok, _, problem = serve_path(cache, inside, real_root .. path, request, response)
     if ok then return end
-    if code == "EISDIR" then return redirect_to_directory(request, response) end
-    return refuse(response, code)
+    if problem == "EISDIR" then return redirect_to_directory(request, response) end
+    return refuse(response, problem)
   end
 end
 
