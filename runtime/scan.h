@@ -58,8 +58,8 @@ enum {
   MR_SCAN_TOO_MANY = -4,  /* more than fields_max fields */
   MR_SCAN_TOO_LONG = -5,  /* a line of more than line_max bytes */
   /* Of mr_scan_chunk. */
-  MR_SCAN_BAD_CHUNK = -6,     /* not 1 to MR_CHUNK_DIGITS_MAX hexadecimal digits, or no CR LF where one has to be */
-  MR_SCAN_BIG_CHUNK = -7,     /* a size above 2^52 */
+  MR_SCAN_BAD_CHUNK = -6,      /* not 1 to MR_CHUNK_DIGITS_MAX hexadecimal digits, or no CR LF where one has to be */
+  MR_SCAN_BIG_CHUNK = -7,      /* a size above 2^52 */
   MR_SCAN_LONG_EXTENSION = -8, /* a chunk extension of more than extension_max bytes */
   MR_SCAN_MUCH_FRAMING = -9    /* lines of chunks that are out of all proportion to their content */
 };

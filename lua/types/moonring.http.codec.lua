@@ -21,6 +21,14 @@ function Body:end_of_stream() end
 ---@return boolean
 function Body:is_done() end
 
+--- Whether it is known to be over the limit before it has come.
+---@return boolean
+function Body:is_refused() end
+
+--- Lowers the limit of this body; what has been handed on counts.
+---@param max number bytes of content
+function Body:limit(max) end
+
 --- The next run of content in the buffer: its length, and the offset in the buffer where it lies; the buffer's position is
 --- behind it afterwards. Call it until it returns nil, then again with more bytes behind the remaining ones.
 ---@param buffer ffi.cdata* mr_buffer with the received bytes in [position, limit)

@@ -17,7 +17,8 @@ local ClientResponse = {}
 ---@return string? code "EMSGSIZE" when it is longer, and then the response is closed
 function ClientResponse:body(max) end
 
---- Iterates over the parts of the content.
+--- Iterates over the parts of the content. What is cut or can't be read is raised, because a loop would end as if it were
+--- whole.
 function ClientResponse:chunks() end
 
 --- Gives a stream's connection up when its content has not been read to its end. Closing again does nothing.
@@ -78,7 +79,7 @@ function Events:send(event) end
 ---@field fields string[] all fields of the part: name, value, name, value ...
 local Part = {}
 
---- Iterates over the pieces of its content.
+--- Iterates over the pieces of its content. What can't be read is raised.
 function Part:chunks() end
 
 --- Waits for the next piece of the part's content.
@@ -94,6 +95,15 @@ function Part:read() end
 ---@return string? code
 function Part:text(max) end
 
+---@class moonring.http.Parts
+local Parts = {}
+
+--- Waits for the next part. What is left of the one before is passed over.
+---@return moonring.http.Part? part nil at the end
+---@return string? message
+---@return string? code "EPROTOTYPE" when the content is no such form, "EBADMSG", "EMSGSIZE", "ECONNRESET"
+function Parts:next() end
+
 ---@class moonring.http.Request
 ---@field method string
 ---@field target string as sent
@@ -104,6 +114,9 @@ function Part:text(max) end
 ---@field content_length? integer bytes of the body; nil when it comes in chunks
 ---@field version string "1.1" or "1.0"
 ---@field cookies table<string, string>
+---@field peer? moonring.Address the other end of the connection: the client, or the proxy before it
+---@field client? string the client's IP address: that of the peer, or what trusted proxies say; nil on a Unix socket
+---@field scheme string "http", or what a trusted proxy says: "https"
 ---@field upgrades boolean the client offers to change to the protocol that its field Upgrade names
 ---@field parameters? table<string, string> of the route, set by a router
 local Request = {}
@@ -115,7 +128,8 @@ local Request = {}
 ---@return string? code "EMSGSIZE" when it is longer
 function Request:body(max) end
 
---- Iterates over the parts of the body.
+--- Iterates over the parts of the body. A body that is cut or can't be read is raised, because a loop would end as if it
+--- were whole; left alone, that becomes the answer: 400, 413.
 function Request:chunks() end
 
 --- The fields of a form (application/x-www-form-urlencoded), of at most `max` bytes: the first value of each name, and the
@@ -146,11 +160,17 @@ function Request:headers() end
 ---@return string? code "EPROTOTYPE" when it is not JSON by its type, "EBADMSG" when it is malformed
 function Request:json(max) end
 
---- Iterates over the parts of multipart/form-data: `for part in request:multipart() do`. Each part is to be read, or
---- is passed over, before the next one; see moonring.http.multipart. Raises "argument" when the content is of another
---- type: ask request:header("content-type") where that may be.
+--- Bounds the body of this request, below the server's limit body_bytes: for routes that take less, and before it is read.
+--- What is longer is then told to whoever reads it, and answered with 413.
+---@param max number bytes
+---@return moonring.http.Request self
+function Request:limit_body(max) end
+
+--- The parts of multipart/form-data: `for part in request:multipart() do`. Each part is to be read, or is passed over,
+--- before the next one; see moonring.http.multipart. In a loop what can't be read is raised, and what is no such form,
+--- too; left alone that becomes the answer: 400, 413, 415. `parts:next()` returns it.
 ---@param limits? moonring.http.MultipartLimits
----@return fun(): moonring.http.Part?, string?, string?
+---@return moonring.http.Parts
 function Request:multipart(limits) end
 
 --- The first value of a name in the query, decoded.
@@ -371,6 +391,32 @@ function Session:close() end
 ---@return string? code "ECONNREFUSED", "ECONNRESET", "EBADMSG": no HTTP, "EMSGSIZE", "ELOOP": too many redirects ...
 function Session:request(url, options) end
 
+---@class moonring.http.AccessLogOptions
+---@field path? string standard output when left out
+---@field format? "common"|"combined"|fun(entry: moonring.http.LogEntry): string of a line, without its end; default "common"
+local AccessLogOptions = {}
+
+--- let in
+---@class moonring.http.BasicAuthOptions
+---@field users? table<string, string> passwords by user
+---@field realm? string what the dialogue says; default "this server"
+local BasicAuthOptions = {}
+
+---@class moonring.http.CompressOptions
+---@field min_bytes? integer shorter content is sent as it is; default 1024
+---@field max_bytes? integer longer content is, too, because compressing holds the loop; default 1 MiB
+---@field level? integer 1 to 9; default 4
+local CompressOptions = {}
+
+--- or all
+---@class moonring.http.CorsOptions
+---@field methods? string[] that they may use; default GET, HEAD, POST, PUT, PATCH and DELETE
+---@field headers? string[] that they may send; default: what the browser asks for
+---@field expose? string[] fields of the answer that they may read, besides the usual ones
+---@field credentials? boolean with cookies and passwords; not with origins = "*"
+---@field max_age? integer seconds that a browser need not ask again; default 600
+local CorsOptions = {}
+
 ---@class moonring.http.Event
 ---@field data? string of any number of lines
 ---@field event? string its type
@@ -388,10 +434,16 @@ local FileOptions = {}
 ---@class moonring.http.LogEntry
 ---@field request moonring.http.Request
 ---@field status integer
----@field bytes number of the response's content
----@field seconds number that the handler has taken
----@field peer string the client's address without its port
+---@field bytes number of the response's content that were sent
+---@field seconds number from the head to the answer
+---@field peer string the client's address without its port; where proxies are trusted, request.client
 local LogEntry = {}
+
+---@class moonring.http.RateLimitOptions
+---@field per_second number requests that a client may make for ever; 1/60 is one per minute
+---@field burst? number so many at once after a pause; default: what 10 seconds bring, at least 1
+---@field clients? integer of so many is taken note; default 10000
+local RateLimitOptions = {}
 
 --- by piece; write waits for room, and returns false when the server wants no more
 ---@class moonring.http.RequestOptions
@@ -412,19 +464,25 @@ local LogEntry = {}
 ---@field password? string
 local RequestOptions = {}
 
+--- standard output, a table with a path and a format, or a function
+--- addresses, networks ("10.0.0.0/8"), and "unix"
 ---@class moonring.http.ServeOptions: moonring.ListenOptions
 ---@field listener? moonring.Listener what to listen on, in the place of host and port
 ---@field limits? moonring.http.Limits what is accepted; fields left out keep their default
 ---@field timeouts? moonring.http.Timeouts seconds that clients have; fields left out keep their default
----@field access_log? string|boolean|fun(entry: moonring.http.LogEntry) a path, true for standard output, a function
+---@field access_log? string|boolean|moonring.http.AccessLogOptions|fun(entry: moonring.http.LogEntry) a path, true for
+---@field trusted_proxies? string[] whose X-Forwarded-For and X-Forwarded-Proto count for request.client and request.scheme:
 local ServeOptions = {}
 
+--- no_proxy say
 ---@class moonring.http.SessionOptions
 ---@field base_url? string what relative URLs begin at
 ---@field headers? table<string, string> sent with every request that does not set them itself
 ---@field connections? integer to one server at most; default 16
 ---@field idle? number seconds that an unused connection is kept; default 60
----@field proxy? string URL of an HTTP proxy, with user and password where it wants them
+---@field proxy? string URL of an HTTP proxy, with user and password where it wants them; "environment": what http_proxy and
+---@field no_proxy? string[] hosts that are asked directly: "example.org", with all below it, "host:8080", "127.0.0.1", "*"
+---@field cookies? boolean keep what servers set, and send it back; default false
 ---@field user? string with password: basic authentication (RFC 7617), for the origin of base_url or of the first request
 ---@field password? string
 ---@field redirects? integer followed at the most; default 10
@@ -464,6 +522,21 @@ local Timeouts = {}
 --- HTTP servers.
 local module = {}
 
+--- Middleware that asks for user and password: see moonring.http.middleware.basic_auth.
+---@param options moonring.http.BasicAuthOptions
+---@return function
+function module.basic_auth(options) end
+
+--- Middleware that compresses what handlers send: see moonring.http.middleware.compress.
+---@param options? moonring.http.CompressOptions
+---@return function
+function module.compress(options) end
+
+--- Middleware that lets pages of other origins read answers: see moonring.http.middleware.cors.
+---@param options moonring.http.CorsOptions
+---@return function
+function module.cors(options) end
+
 --- An IMF-fixdate (RFC 9110 section 5.6.7), in English whatever the locale. The last one is kept.
 ---@param seconds number since 1970-01-01 00:00:00 UTC
 ---@return string date such as "Sun, 06 Nov 1994 08:49:37 GMT"
@@ -490,6 +563,11 @@ function module.percent_decode(text) end
 ---@param keep? string
 ---@return string
 function module.percent_encode(text, keep) end
+
+--- Middleware that bounds how often a client may ask: see moonring.http.middleware.rate_limit.
+---@param options moonring.http.RateLimitOptions
+---@return function
+function module.rate_limit(options) end
 
 --- Makes a request and waits for its response: see moonring.http.client.
 ---@param url string|moonring.http.RequestOptions

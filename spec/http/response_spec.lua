@@ -485,7 +485,8 @@ describe("request", function()
     assert.is_truthy(with('{"a":'):find("^HTTP/1.1 400"))
     assert.is_truthy(with(("["):rep(1000) .. ("]"):rep(1000)):find("^HTTP/1.1 400"))
     assert.is_truthy(with("{}", "text/html"):find("^HTTP/1.1 415"))
-    for _, text in ipairs { '{"a":"\255"}', '{"a":"\\ud800"}', '{"a":NaN}', '{"a":Infinity}', '{"a":0x1}', '{"a":01}', '{"a":1} x',
+    for _, text in ipairs { '{"a":"\255"}', '{"a":"\\ud800"}', '{"a":NaN}', '{"a":Infinity}', '{"a":0x1}', '{"a":01}',
+      '{"a":1} x',
       '{"a":1,}', "{'a':1}", "", " ", "\239\187\191{}", '{"a":1}\0' } do
       assert.is_truthy(with(text):find("^HTTP/1.1 400"), text)
     end
@@ -557,7 +558,8 @@ describe("request", function()
       if body then response:send(200, body) end
     end
     local function status_of(content, fields)
-      return tonumber(answer(handler, ("POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n%s\r\n%s"):format(fields, content))
+      return tonumber(answer(handler, ("POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n%s\r\n%s"):format(fields,
+        content))
         :match "^HTTP/1.1 (%d+)")
     end
     assert.equal(200, status_of("1234", "Content-Length: 4\r\n"))

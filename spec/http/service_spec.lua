@@ -301,7 +301,8 @@ describe("the access log", function()
           read_all(client)
         end
       end, { timeouts = { head = 0.05, body = 0.05 }, access_log = function(entry)
-        entries[#entries + 1] = ("%s %d %d"):format(entry.line and entry.line:sub(1, 40) or entry.request.target, entry.status,
+        entries[#entries + 1] = ("%s %d %d"):format(entry.line and entry.line:sub(1, 40) or entry.request.target,
+          entry.status,
           entry.bytes)
         assert(not entry.line or #entry.line <= 256 and entry.seconds == 0)
       end })

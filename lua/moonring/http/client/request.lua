@@ -1,5 +1,5 @@
---- moonring.http.client.request: what goes out: a request as its caller asked for it, the bytes of one exchange, and what a redirect
---- makes of it. Opens nothing.
+--- moonring.http.client.request: what goes out: a request as its caller asked for it, the bytes of one exchange, and what
+--- a redirect makes of it. Opens nothing.
 
 local errors = require "moonring.errors"
 local buffer = require "moonring.buffer"

@@ -23,7 +23,8 @@ local CR, LF = 13, 10
 local Body = { __name = "moonring.http.Body" }
 Body.__index = Body
 
-local DONE, FIXED, CHUNKED, UNTIL_CLOSE, TRAILERS, TOO_LONG = "done", "fixed", "chunked", "until close", "trailers", "too long"
+local DONE, FIXED, CHUNKED, UNTIL_CLOSE, TRAILERS, TOO_LONG = "done", "fixed", "chunked", "until close", "trailers",
+  "too long"
 
 --- Makes a decoder, which serves one body after the other.
 ---@return moonring.http.Body

@@ -1,5 +1,5 @@
---- moonring.http.middleware.rate_limit: so many requests per second from one client, by a bucket that fills as time passes. It
---- counts in this process alone.
+--- moonring.http.middleware.rate_limit: so many requests per second from one client, by a bucket that fills as time
+--- passes. It counts in this process alone.
 
 local errors = require "moonring.errors"
 local clock = require "moonring.clock"
@@ -9,7 +9,8 @@ local M = {}
 ---@class moonring.http.RateLimitOptions
 ---@field per_second number requests that a client may make for ever; 1/60 is one per minute
 ---@field burst? number so many at once after a pause; default: what 10 seconds bring, at least 1
----@field key? fun(request: moonring.http.Request): any whose requests count together; default the client's address; nil: not counted
+--@field key? fun(request: moonring.http.Request): any whose requests count together; default the client's address; nil:
+-- not counted
 ---@field clients? integer of so many is taken note; default 10000
 
 local OPTIONS = { per_second = "number", burst = "number", key = "function", clients = "number" }
@@ -29,7 +30,11 @@ end
 local function make_room(self, now)
   local count = 0
   for key, bucket in pairs(self.buckets) do
-    if bucket.tokens + (now - bucket.at) * self.per_second >= self.burst then self.buckets[key] = nil else count = count + 1 end
+    if bucket.tokens + (now - bucket.at) * self.per_second >= self.burst then
+      self.buckets[key] = nil
+    else
+      count = count + 1
+    end
   end
   if count >= self.clients then
     self.buckets, count = {}, 0
