@@ -2,6 +2,7 @@
 
 local http = require "moonring.http"
 local buffer = require "moonring.buffer"
+local base64 = require "moonring.http.codec.base64"
 local test = require "moonring.test"
 local support = require "spec.support.http"
 local read_all = require("spec.support.stream").read_all
@@ -102,13 +103,6 @@ describe("http.cors", function()
 end)
 
 describe("http.basic_auth", function()
-  local function base64(text)
-    local view = buffer.wrap(text)
-    local out = view:to_base64()
-    view:release()
-    return out
-  end
-
   it("lets in who has the password, and names them", function()
     local router = router_with(http.basic_auth { users = { ann = "s:cret", b = "" }, realm = "inside" })
     for user, password in pairs { ann = "s:cret", b = "" } do

@@ -227,6 +227,21 @@ function Body:next(buffer)
   return 0
 end
 
+--- Makes a view of a run that next has told of.
+---@param view ffi.cdata* mr_buffer, which is used again
+---@param buffer ffi.cdata* mr_buffer that next was given
+---@param offset integer
+---@param count integer bytes
+---@return ffi.cdata* view
+function M.view_of(view, buffer, offset, count)
+  C.mr_buffer_release(view)
+  local position = buffer.position_
+  buffer.position_ = offset
+  C.mr_buffer_slice_part(view, buffer, count)
+  buffer.position_ = position
+  return view
+end
+
 --- Tells it that the stream has ended. Result: whether the body was complete with that.
 ---@return boolean
 function Body:end_of_stream()
