@@ -223,6 +223,21 @@ describe("http.server", function()
     end)
   end)
 
+  it("dates its answers by a clock that goes on", function()
+    local parse_date = require("moonring.http.codec.conditions").parse_date
+    with_server(hello, function(connect)
+      local client = connect()
+      local function date()
+        client:write(get "/")
+        local _, _, head = read_response(client)
+        return parse_date(head:match "\r\nDate: ([^\r]+)\r\n")
+      end
+      local first = date()
+      assert.is_true(math.abs(first - os.time()) < 30)
+      assert.is_truthy(eventually(function() return date() > first end))
+    end)
+  end)
+
   it("returns what keeps it from listening", function()
     local listener = assert(net.listen {})
     local server, message, code = http.server { port = listener.port }
