@@ -545,6 +545,26 @@ describe("request", function()
     end
   end)
 
+  it("tells who has sent it through a proxy on a Unix socket", function()
+    local net, fs = require "moonring.net", require "moonring.fs"
+    moonring.scope(function(scope)
+      local directory = scope:own(assert(fs.temporary_directory()))
+      local path = directory.path .. "/socket"
+      for _, proxies in ipairs { { "unix" }, { "127.0.0.1" } } do
+        local server = scope:own(assert(http.server { path = path, trusted_proxies = proxies }))
+        scope:spawn(server.serve, server, function(request, response)
+          response:send(200, ("%s %s"):format(request.peer.kind, tostring(request.client)))
+        end)
+        local client = assert(net.connect { path = path })
+        client:write(get("/", "X-Forwarded-For: 203.0.113.7\r\n"))
+        local _, body = read_response(client)
+        assert.equal(proxies[1] == "unix" and "unix 203.0.113.7" or "unix nil", body)
+        client:close()
+        server:close()
+      end
+    end)
+  end)
+
   it("may be given less room than the server gives bodies", function()
     local function handler(request, response)
       request:limit_body(4)
