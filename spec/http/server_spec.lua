@@ -5,6 +5,9 @@ local with_stderr = require "spec.support.stderr"
 local read_all = require("spec.support.stream").read_all
 local held = require "spec.support.held"
 local stands_still = require "spec.support.stands_still"
+local support = require "spec.support.http"
+
+local request, read_response, ask_at_every_split = support.get, support.read_response, support.ask_at_every_split
 
 -- Runs body(connect, port) beside a server; connect() gives a raw connection to it.
 local function with_server(handler, body, options)
@@ -18,28 +21,8 @@ local function with_server(handler, body, options)
   end)
 end
 
--- Reads one response. Returns its status, body and head.
-local function read_response(connection, rest)
-  local text = rest or ""
-  while not text:find("\r\n\r\n", 1, true) do
-    local buffer = connection:read()
-    if not buffer then return nil, text end
-    text = text .. buffer:to_string()
-  end
-  local head, body = text:match("^(.-\r\n\r\n)(.*)$")
-  local length = tonumber(head:match("[Cc]ontent%-[Ll]ength: (%d+)")) or 0
-  while #body < length do
-    body = body .. assert(connection:read()):to_string()
-  end
-  return tonumber(head:match("^HTTP/1%.1 (%d+)")), body:sub(1, length), head, body:sub(length + 1)
-end
-
-local function hello(request, response)
-  response:send(200, "hello " .. request.path)
-end
-
-local function request(path, fields)
-  return ("GET %s HTTP/1.1\r\nHost: test\r\n%s\r\n"):format(path, fields or "")
+local function hello(asked, response)
+  response:send(200, "hello " .. asked.path)
 end
 
 describe("http.serve", function()
@@ -57,17 +40,10 @@ describe("http.serve", function()
 
   it("answers a request whatever the pieces it comes in", function()
     with_server(hello, function(connect)
-      local client = connect()
-      local text = request("/pieces", "Accept: */*\r\n")
-      for split = 1, #text - 1 do
-        client:write(text:sub(1, split))
-        client:flush()
-        moonring.sleep(0)
-        client:write(text:sub(split + 1))
-        local status, body = read_response(client)
+      ask_at_every_split(connect, request("/pieces", "Accept: */*\r\n"), function(status, body)
         assert.equal(200, status)
         assert.equal("hello /pieces", body)
-      end
+      end)
     end)
   end)
 
@@ -172,17 +148,11 @@ describe("http.serve", function()
 
     it("hands it to the handler whole, at every split", function()
       with_server(echo, function(connect)
-        local client = connect()
         local text = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 11\r\n\r\nhello world"
-        for split = 1, #text - 1 do
-          client:write(text:sub(1, split))
-          client:flush()
-          moonring.sleep(0)
-          client:write(text:sub(split + 1))
-          local status, body = read_response(client)
+        ask_at_every_split(connect, text, function(status, body)
           assert.equal(200, status)
           assert.equal("hello world", body)
-        end
+        end)
       end)
     end)
 

@@ -45,6 +45,19 @@ function M.read_response(connection, rest)
   return tonumber(head:match("^HTTP/1%.1 (%d+)")), body:sub(1, length), head, body:sub(length + 1)
 end
 
+--- Writes a text in two pieces that arrive one after the other, and reads the response to it, for every place to cut it.
+--- Calls check(status, body) with each.
+function M.ask_at_every_split(connect, text, check)
+  local client = connect()
+  for split = 1, #text - 1 do
+    client:write(text:sub(1, split))
+    client:flush()
+    moonring.sleep(0)
+    client:write(text:sub(split + 1))
+    check(M.read_response(client))
+  end
+end
+
 --- Sends a request to a server and reads its answer.
 function M.ask(connect, text)
   local client = connect()
