@@ -411,16 +411,7 @@ describe("request", function()
     end, function(connect)
       local text = "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
         .. "5;x=y\r\nhello\r\n6\r\n world\r\n0\r\nX-Sum: 11\r\n\r\n"
-      local client = connect()
-      for split = 1, #text - 1 do
-        client:write(text:sub(1, split))
-        client:flush()
-        moonring.sleep(0)
-        client:write(text:sub(split + 1))
-        local status, body = read_response(client)
-        assert.equal(200, status)
-        assert.equal("hello world11", body)
-      end
+      support.assert_answer_at_every_split(connect, text, "hello world11")
     end)
   end)
 

@@ -166,7 +166,8 @@ describe("moonring test --jobs", function()
         end)
       ]],
     }
-    local status, output = process.run(("cd %s && %s --jobs=2 . | tr -d x+ | uniq -c"):format(folder, process.command "test"))
+    local command = "cd %s && %s --jobs=2 . | tr -d x+ | uniq -c"
+    local status, output = process.run(command:format(folder, process.command "test"))
     specs.remove(folder)
     assert.equal("2 0 0 0", counts(output))
     assert.equal(0, status)
