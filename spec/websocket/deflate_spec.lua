@@ -26,7 +26,8 @@ local function read(pieces, options)
   options.role = "server"
   options.inflation = deflate.inflation(15, options.fresh ~= false)
   local out, parts = {}, {}
-  return wire.feed(messages.reader(options), pieces, out, function(_, detail, value)
+  return wire.feed(messages.reader(options), pieces, out, function(what, detail, value)
+    if what == "control" then return end
     parts[#parts + 1] = detail:to_string()
     if value then out[#out + 1], parts = table.concat(parts), {} end
   end)

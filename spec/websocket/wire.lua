@@ -39,8 +39,8 @@ function M.input(text)
   return buffer.allocate(math.max(#text, 1)):write(text):reset_for_read()
 end
 
---- Feeds pieces to a reader of messages and closes it. take(what, detail, value) gets what it makes of them; a refusal is put
---- behind `out` and ends it. Returns out.
+--- Feeds pieces to a reader of messages and closes it. take(what, detail, value) gets what it makes of them; a refusal is
+--- put behind `out` and ends it. Returns out.
 function M.feed(reader, pieces, out, take)
   for _, piece in ipairs(pieces) do
     local input = M.input(piece)
