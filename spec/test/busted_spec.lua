@@ -239,6 +239,21 @@ describe("moonring test", function()
     assert.equal(0, status)
   end)
 
+  it("makes no leak of what only compiled code keeps", function()
+    local status, output = run(PRELUDE .. [[
+      it("is hot", function()
+        local buffer = require("moonring.buffer").allocate(16)
+        local function limit() return buffer.limit end -- which the loop's trace keeps
+        local sum = 0
+        for _ = 1, 1000 do sum = sum + limit() end
+        assert.equal(16000, sum)
+      end)
+    ]])
+    assert.equal("1 0 0 0", counts(output))
+    assert.equal(0, status)
+    assert.is_falsy(output:find "held")
+  end)
+
   it("refuses options of its own that make no sense", function()
     local status, output = run("", "--deadline=soon")
     assert.equal(1, status)
