@@ -1,8 +1,9 @@
 -- moonring.test.leaks: what a test has left behind, and where it came from.
 --
 -- A snapshot is taken before a test and compared after it. What is on its way out (a connection that sends its rest,
--- a task that runs to its end) gets GRACE to be gone; the collector runs first, so what nobody reaches any more is no
--- leak, and compiled code is thrown away, because a trace keeps the closures that it runs, with all they refer to. Places are noted from the moment that watch() is called: each connection, listener, datagram socket, file, child
+-- a task that runs to its end) gets GRACE to be gone. The collector runs first, so what nobody reaches any more is no
+-- leak, and compiled code is thrown away, because a trace keeps the closures that it runs, with all they refer to.
+-- Places are noted from the moment that watch() is called: each connection, listener, datagram socket, file, child
 -- process and timer with the line that asked for it.
 
 local native = require "moonring.native"
