@@ -454,10 +454,7 @@ describe("request", function()
     end, function(connect)
       local text = "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
         .. "5;x=y\r\nhello\r\n6\r\n world\r\n0\r\nX-Sum: 11\r\n\r\n"
-      support.ask_at_every_split(connect, text, function(status, body)
-        assert.equal(200, status)
-        assert.equal("hello world11", body)
-      end)
+      support.assert_answer_at_every_split(connect, text, "hello world11")
     end)
   end)
 

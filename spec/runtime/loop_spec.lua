@@ -5,15 +5,11 @@ local moonring = require "moonring"
 local net = require "moonring.net"
 local buffer = require "moonring.buffer"
 local fs = require "moonring.fs"
+local loops = require "spec.support.loops"
 
 local C, ffi = native.C, native.ffi
+local new_loop, stats = loops.new, loops.statistics
 local EAGAIN, EMSGSIZE, EPIPE, ENOENT = -11, -90, -32, -2
-
-local function new_loop(options)
-  local out = ffi.new("mr_loop *[1]")
-  assert(C.mr_loop_create(options and ffi.new("mr_loop_options", options), out) == 0)
-  return out[0]
-end
 
 local function listen(loop)
   local address = ffi.new("mr_address")
@@ -22,12 +18,6 @@ local function listen(loop)
   assert(listener >= 0)
   assert(C.mr_listener_address(loop, listener, address) == 0)
   return listener, address.port
-end
-
-local function stats(loop)
-  local out = ffi.new("mr_loop_statistics")
-  C.mr_loop_statistics_get(loop, out)
-  return out
 end
 
 -- Turns the loop beside the specs' own until `kind` has come, and returns that event's slot and result.

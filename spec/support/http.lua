@@ -3,6 +3,7 @@
 local moonring = require "moonring"
 local http = require "moonring.http"
 local net = require "moonring.net"
+local assert = require "luassert"
 
 local M = {}
 
@@ -45,24 +46,25 @@ function M.read_response(connection, rest)
   return tonumber(head:match("^HTTP/1%.1 (%d+)")), body:sub(1, length), head, body:sub(length + 1)
 end
 
---- Writes a text in two pieces that arrive one after the other, and reads the response to it, for every place to cut it.
---- Calls check(status, body) with each.
-function M.ask_at_every_split(connect, text, check)
+--- Sends a request to a server and reads its answer.
+function M.ask(connect, text)
+  local client = connect()
+  client:write(text)
+  return M.read_response(client)
+end
+
+--- Sends a request in two pieces, cut at every place, and asserts that each time the answer is that content.
+function M.assert_answer_at_every_split(connect, text, content)
   local client = connect()
   for split = 1, #text - 1 do
     client:write(text:sub(1, split))
     client:flush()
     moonring.sleep(0)
     client:write(text:sub(split + 1))
-    check(M.read_response(client))
+    local status, body = M.read_response(client)
+    assert.equal(200, status)
+    assert.equal(content, body)
   end
-end
-
---- Sends a request to a server and reads its answer.
-function M.ask(connect, text)
-  local client = connect()
-  client:write(text)
-  return M.read_response(client)
 end
 
 return M
