@@ -245,6 +245,29 @@ describe("a loop", function()
     end)
   end)
 
+  it("gives a number out again when its object is owed nothing and the turn is over, and never moves the others", function()
+    local loop = new_loop()
+    local ports, count = {}, 600 -- more than two blocks of slots
+    for i = 0, count - 1 do
+      local slot, port = listen(loop)
+      assert.equal(i, slot)
+      ports[slot] = port
+    end
+    for slot, port in pairs(ports) do
+      local address = ffi.new("mr_address")
+      assert.equal(0, C.mr_listener_address(loop, slot, address))
+      assert.equal(port, address.port)
+    end
+    C.mr_listener_close(loop, 5)
+    assert.equal(count, (listen(loop)))
+    repeat C.mr_loop_turn(loop, 0.001) until stats(loop).listeners == count
+    assert.equal(count + 1, (listen(loop)))
+    C.mr_loop_turn(loop, 0)
+    assert.equal(5, (listen(loop)))
+    assert.equal(0, tonumber(stats(loop).stale))
+    assert.equal(0, C.mr_loop_destroy(loop, 5))
+  end)
+
   it("fires timers in order, never early, and not those that were stopped", function()
     local loop = new_loop()
     local start = C.mr_clock_now()
