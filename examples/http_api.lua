@@ -2,7 +2,9 @@
 --   moonring examples/http_api.lua [port]
 --   curl -d '{"text":"buy milk"}' -H 'Content-Type: application/json' localhost:8080/notes
 local http = require "moonring.http"
+local json = require "moonring.http.json"
 
+local port = tonumber(arg[1] or 8080) or error("usage: http_api.lua [port]", 0)
 local notes, last_id = {}, 0
 local router = http.router()
 
@@ -18,10 +20,11 @@ end)
 
 router:get("/notes", function(request, response)
   local wanted, found = request:parameter "contains", {}
-  for id, note in pairs(notes) do
-    if not wanted or note.text:find(wanted, 1, true) then found[#found + 1] = { id = id, text = note.text } end
+  for id = 1, last_id do
+    local note = notes[id]
+    if note and (not wanted or note.text:find(wanted, 1, true)) then found[#found + 1] = { id = id, text = note.text } end
   end
-  response:json(200, { notes = found, count = #found })
+  response:json(200, { notes = json.array(found), count = #found }) -- an array also when there are none
 end)
 
 router:post("/notes", function(request, response)
@@ -45,6 +48,6 @@ router:delete("/notes/{id}", function(request, response)
   response:send(204)
 end)
 
-local server = assert(http.server { port = tonumber(arg[1]) or 8080, limits = { body_bytes = 100000 } })
+local server = assert(http.server { port = port, limits = { body_bytes = 100000 } })
 print("listening on http://" .. tostring(server:address()))
 server:serve(router)

@@ -4,8 +4,9 @@ local moonring, http = require "moonring", require "moonring.http"
 
 local at_once, urls = 8, {}
 for _, argument in ipairs(arg) do
-  local count = argument:match "^%-(%d+)$"
-  if count then at_once = tonumber(count) else urls[#urls + 1] = argument end
+  local count = argument:match "^%-(.*)$"
+  if not count then urls[#urls + 1] = argument end
+  if count then at_once = tonumber(count) or error("usage: http_client.lua [-N] URL ..., N at a time", 0) end
 end
 if #urls == 0 then
   for line in io.lines() do

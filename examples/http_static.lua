@@ -2,7 +2,10 @@
 --   moonring examples/http_static.lua [directory] [port]
 local http = require "moonring.http"
 
-local server = assert(http.server { port = tonumber(arg[2]) or 8080 })
-print("listening on http://" .. tostring(server:address()))
+local directory = arg[1] or "."
+local port = tonumber(arg[2] or 8080) or error("usage: http_static.lua [directory] [port]", 0)
+local files = http.static(directory, { cache_control = "max-age=60" })
 
-server:serve(http.static(arg[1] or ".", { cache_control = "max-age=60" }))
+local server = assert(http.server { port = port })
+print("serving " .. directory .. " on http://" .. tostring(server:address()))
+server:serve(files)

@@ -3,6 +3,9 @@
 local moonring = require "moonring"
 local http = require "moonring.http"
 
+local usage = "usage: sse_clock.lua [port] [seconds between ticks]"
+local port, pause = tonumber(arg[1] or 8080) or error(usage, 0), tonumber(arg[2] or 1) or error(usage, 0)
+
 local PAGE = [[
 <!doctype html><meta charset="utf-8"><title>moonring clock</title><h1 id="clock">...</h1>
 <script>
@@ -22,10 +25,10 @@ router:get("/ticks", function(request, response)
   repeat
     number = number + 1
     local ok = events:send { event = "tick", id = number, data = os.date "!%H:%M:%S UTC" } -- nil when the client has gone
-    moonring.sleep(tonumber(arg[2]) or 1)
+    moonring.sleep(pause)
   until not ok
 end)
 
-local server = assert(http.server { port = tonumber(arg[1]) or 8080 })
+local server = assert(http.server { port = port })
 print("listening on http://" .. tostring(server:address()))
 server:serve(router)

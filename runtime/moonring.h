@@ -32,6 +32,7 @@
 #include "system/crypto.h"
 #include "system/descriptor.h"
 #include "system/error.h"
+#include "system/private_file.h"
 #include "system/terminal.h"
 #include "turn/turn.h"
 

@@ -43,7 +43,7 @@ local kinds = {
   ["fs.temporary_file"] = function() return fs.temporary_file { directory = folder } end,
   ["fs.watch"] = function() return fs.watch(folder) end,
   ["process.spawn"] = function() return process.spawn { "true" } end,
-  ["process.spawn, pipes"] = function() return process.spawn { "true", stdin = "pipe", stdout = "pipe", stderr = "pipe" } end,
+  ["process.spawn, pipes"] = function() return process.spawn { "true", stdin = "pipe", stdout = "pipe" } end,
   ["process.run"] = function() return process.run { "true" } end,
   ["http.request"] = function()
     local ok, made, message, code = pcall(moonring.timeout, 0.01, http.request, "http://127.0.0.1:" .. listener.port .. "/")

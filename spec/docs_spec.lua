@@ -2,17 +2,11 @@
 -- one, because something else may have the one that people read.
 
 local moonring, test = require "moonring", require "moonring.test"
+local read_file = require("spec.support.process").read_file
 
 local MOMENT = 0.2 -- seconds
 
 require("moonring.log").standard():set_level "off" -- what snippets log is for their readers
-
-local function read_file(path)
-  local file = assert(io.open(path))
-  local text = file:read("*a")
-  file:close()
-  return text
-end
 
 local function pages()
   local list = { "README.md" }

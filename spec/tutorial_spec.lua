@@ -5,13 +5,6 @@ local process = require "spec.support.process"
 
 local PATIENCE = 30 -- seconds, also for a start with sanitizers
 
-local function read_file(path)
-  local file = assert(io.open(path))
-  local text = file:read "*a"
-  file:close()
-  return text
-end
-
 local function write_file(path, text)
   local file = assert(io.open(path, "w"))
   file:write(text)
@@ -48,7 +41,7 @@ function steps.lua(self, code)
   local name, text = code:match "^%-%- (%S+)\n(.*)$"
   local path = self.folder .. "/" .. name
   if text:find "\nreturn M\n$" then return write_file(path, text) end
-  local before = read_file(path)
+  local before = process.read_file(path)
   if text:find "^describe" then return write_file(path, before:match "^(.*\n)describe" .. text) end
   write_file(path, before:match "^(.*\n)[^\n]+\n$" .. text .. before:match "[^\n]+\n$")
 end
@@ -71,7 +64,8 @@ function steps.console(self, block)
       assert.equal(plain(each.answer), plain(output), each.command)
     end
     if each.command:find "^moonring new" then
-      write_file(self.folder .. "/hello/hello.lua", (read_file(self.folder .. "/hello/hello.lua"):gsub("8080", self.port)))
+      local path = self.folder .. "/hello/hello.lua"
+      write_file(path, (process.read_file(path):gsub("8080", self.port)))
     end
   end
 end
@@ -109,7 +103,7 @@ it("the tutorial is true, step by step", function()
     scope:own { close = function() os.execute("rm -rf " .. root) end }
     local reader = new_reader(scope, root)
     local count = 0
-    for kind, block in read_file "docs/tutorial.md":gmatch "```(%w+)\n(.-)```" do
+    for kind, block in process.read_file("docs/tutorial.md"):gmatch "```(%w+)\n(.-)```" do
       steps[kind](reader, block:gsub("8080", reader.port))
       count = count + 1
     end

@@ -144,10 +144,7 @@ end
 local function with_memory(allocate, out, ...)
   local handle = memory.handle()
   local result = allocate(handle, out, ...)
-  if result == ENOMEM then
-    memory.collect()
-    result = allocate(handle, out, ...)
-  end
+  if result == ENOMEM then result = memory.try_again(allocate, handle, out, ...) end
   return result
 end
 

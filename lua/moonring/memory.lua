@@ -42,6 +42,12 @@ function M.collect()
   account.collect_at = held + growth
 end
 
+--- Calls fn(...), which has failed for want of memory, once more: what is freed by a collection may be enough.
+function M.try_again(fn, ...)
+  M.collect()
+  return fn(...)
+end
+
 --- To be called after a Lua object was made that holds native memory: collects when it is time.
 function M.pay()
   if account.lua_bytes > account.collect_at then M.collect() end

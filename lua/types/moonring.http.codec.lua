@@ -312,6 +312,14 @@ function module.split_target(target) end
 ---@return string[]
 function module.values_of(list, name) end
 
+--- Makes a view of a run that next has told of.
+---@param view ffi.cdata* mr_buffer, which is used again
+---@param buffer ffi.cdata* mr_buffer that next was given
+---@param offset integer
+---@param count integer bytes
+---@return ffi.cdata* view
+function module.view_of(view, buffer, offset, count) end
+
 --- Writes one chunk of a string. An empty one writes nothing: it would be the last.
 ---@param writable moonring.http.Writable
 ---@param text string

@@ -17,7 +17,8 @@ local ClientResponse = {}
 ---@return string? code "EMSGSIZE" when it is longer, and then the response is closed
 function ClientResponse:body(max) end
 
---- Iterates over the parts of the content. What is cut or can't be read is raised, because a loop would end as if it were whole.
+--- Iterates over the parts of the content. What is cut or can't be read is raised, because a loop would end as if it were
+--- whole.
 function ClientResponse:chunks() end
 
 --- Gives a stream's connection up when its content has not been read to its end. Closing again does nothing.
@@ -97,9 +98,6 @@ function Part:text(max) end
 ---@class moonring.http.Parts
 local Parts = {}
 
---- What a loop calls.
-function Parts:__call() end
-
 --- Waits for the next part. What is left of the one before is passed over.
 ---@return moonring.http.Part? part nil at the end
 ---@return string? message
@@ -130,8 +128,8 @@ local Request = {}
 ---@return string? code "EMSGSIZE" when it is longer
 function Request:body(max) end
 
---- Iterates over the parts of the body. A body that is cut or can't be read is raised, because a loop would end as if it were
---- whole; left alone, that becomes the answer: 400, 413.
+--- Iterates over the parts of the body. A body that is cut or can't be read is raised, because a loop would end as if it
+--- were whole; left alone, that becomes the answer: 400, 413.
 function Request:chunks() end
 
 --- The fields of a form (application/x-www-form-urlencoded), of at most `max` bytes: the first value of each name, and the
@@ -168,9 +166,9 @@ function Request:json(max) end
 ---@return moonring.http.Request self
 function Request:limit_body(max) end
 
---- The parts of multipart/form-data: `for part in request:multipart() do`. Each part is to be read, or is passed over, before
---- the next one; see moonring.http.multipart. In a loop what can't be read is raised, and what is no such form, too; left
---- alone that becomes the answer: 400, 413, 415. `parts:next()` returns it.
+--- The parts of multipart/form-data: `for part in request:multipart() do`. Each part is to be read, or is passed over,
+--- before the next one; see moonring.http.multipart. In a loop what can't be read is raised, and what is no such form,
+--- too; left alone that becomes the answer: 400, 413, 415. `parts:next()` returns it.
 ---@param limits? moonring.http.MultipartLimits
 ---@return moonring.http.Parts
 function Request:multipart(limits) end
@@ -411,7 +409,6 @@ local AccessLogOptions = {}
 --- let in
 ---@class moonring.http.BasicAuthOptions
 ---@field users? table<string, string> passwords by user
----@field check? fun(user: string, password: string, request: moonring.http.Request): any in the place of users: whether they are
 ---@field realm? string what the dialogue says; default "this server"
 local BasicAuthOptions = {}
 
@@ -423,7 +420,6 @@ local CompressOptions = {}
 
 --- or all
 ---@class moonring.http.CorsOptions
----@field origins string[]|"*"|fun(origin: string, request: moonring.http.Request): boolean whose pages: "https://example.org",
 ---@field methods? string[] that they may use; default GET, HEAD, POST, PUT, PATCH and DELETE
 ---@field headers? string[] that they may send; default: what the browser asks for
 ---@field expose? string[] fields of the answer that they may read, besides the usual ones
@@ -451,13 +447,11 @@ local FileOptions = {}
 ---@field bytes number of the response's content that were sent
 ---@field seconds number from the head to the answer
 ---@field peer string the client's address without its port; where proxies are trusted, request.client
----@field line? string the beginning of what came in the place of a request, which was refused; of the request only that is known
 local LogEntry = {}
 
 ---@class moonring.http.RateLimitOptions
 ---@field per_second number requests that a client may make for ever; 1/60 is one per minute
 ---@field burst? number so many at once after a pause; default: what 10 seconds bring, at least 1
----@field key? fun(request: moonring.http.Request): any whose requests count together; default the client's address; nil: not counted
 ---@field clients? integer of so many is taken note; default 10000
 local RateLimitOptions = {}
 

@@ -10,10 +10,10 @@
  * never given to a helper, because so many of them would stop all others.
  */
 #include "call/call_internal.h"
+#include "system/thread.h"
 
 #include <errno.h>
 #include <pthread.h>
-#include <signal.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -100,28 +100,17 @@ static void *help(void *unused) {
 }
 
 static void condition_open(void) {
-  pthread_condattr_t attributes;
-  pthread_condattr_init(&attributes);
-  pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-  pthread_cond_init(&work_there, &attributes);
-  pthread_condattr_destroy(&attributes);
+  mr_condition_open(&work_there);
 }
 
-static int thread_start(void) {
-  pthread_attr_t attributes;
-  pthread_attr_init(&attributes);
-  pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
-  pthread_attr_setstacksize(&attributes, STACK_BYTES);
-  /* Signals are for the loop's thread. */
-  sigset_t all, before;
-  sigfillset(&all);
-  pthread_sigmask(SIG_SETMASK, &all, &before);
+static int start(void) {
   pthread_t thread;
-  int error = pthread_create(&thread, &attributes, help, NULL);
-  pthread_sigmask(SIG_SETMASK, &before, NULL);
-  pthread_attr_destroy(&attributes);
-  threads += error == 0;
-  return -error;
+  int error = mr_thread_start(&thread, STACK_BYTES, help);
+  if (error)
+    return error;
+  pthread_detach(thread);
+  threads++;
+  return 0;
 }
 
 int mr_helpers_add(mr_call *call) {
@@ -131,7 +120,7 @@ int mr_helpers_add(mr_call *call) {
   int waiting = 1;
   for (const mr_call *each = first; each && waiting <= idle; each = each->next)
     waiting++;
-  int error = waiting > idle && threads < HELPERS_MAX ? thread_start() : 0;
+  int error = waiting > idle && threads < HELPERS_MAX ? start() : 0;
   if (error && threads)
     error = 0; /* those that there are will do it, later */
   if (!error) {

@@ -51,12 +51,20 @@ socklen_t mr_datagram_name(int family, const mr_address *address, mr_socket_name
   return sizeof out->ipv6;
 }
 
+/* Makes what stands for an IPv4 address one. */
+static void unmap(mr_address *address) {
+  static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff}; /* RFC 4291, section 2.5.5.2 */
+  if (address->family != AF_INET6 || memcmp(address->bytes, mapped, sizeof mapped) != 0)
+    return;
+  mr_address ipv4 = {.family = AF_INET, .port = address->port};
+  memcpy(ipv4.bytes, &address->bytes[12], 4);
+  *address = ipv4;
+}
+
 int mr_datagram_address(const mr_socket_name *name, socklen_t length, mr_address *out) {
   int error = mr_address_from_socket(name, length, out);
-  if (!error && name->any.sa_family == AF_INET6 && IN6_IS_ADDR_V4MAPPED(&name->ipv6.sin6_addr)) {
-    *out = (mr_address){.family = AF_INET, .port = ntohs(name->ipv6.sin6_port)};
-    memcpy(out->bytes, &name->ipv6.sin6_addr.s6_addr[12], 4);
-  }
+  if (!error)
+    unmap(out);
   return error;
 }
 
@@ -174,9 +182,8 @@ void mr_datagram_guard(mr_loop *loop, int slot, mr_guard *out) {
 }
 
 void mr_datagram_guard_release(mr_guard *guard) {
-  mr_loop *loop = guard->loop;
-  guard->loop = NULL;
-  if (!loop || !mr_loop_lives(loop))
+  mr_loop *loop = mr_guard_end(guard);
+  if (!loop)
     return;
   const mr_datagram *datagram = mr_datagram_at(loop, guard->slot);
   if (datagram->slot.generation != guard->generation || datagram->fd < 0)
@@ -185,22 +192,18 @@ void mr_datagram_guard_release(mr_guard *guard) {
   mr_datagram_close(loop, guard->slot);
 }
 
-typedef int (*name_getter)(int, struct sockaddr *restrict, socklen_t *restrict);
-
-static int name_of(const mr_loop *loop, int slot, name_getter get, mr_address *out) {
-  mr_socket_name name;
-  socklen_t length = sizeof name;
-  if (get(mr_datagram_at(loop, slot)->fd, &name.any, &length))
-    return -errno;
-  return mr_datagram_address(&name, length, out);
-}
-
 int mr_datagram_local(mr_loop *loop, int slot, mr_address *out) {
-  return name_of(loop, slot, getsockname, out);
+  int error = mr_address_of_socket(mr_datagram_at(loop, slot)->fd, out);
+  if (!error)
+    unmap(out);
+  return error;
 }
 
 int mr_datagram_peer(mr_loop *loop, int slot, mr_address *out) {
-  return name_of(loop, slot, getpeername, out);
+  int error = mr_address_of_peer(mr_datagram_at(loop, slot)->fd, out);
+  if (!error)
+    unmap(out);
+  return error;
 }
 
 int mr_datagram_set(mr_loop *loop, int slot, mr_datagram_option option, int value) {
@@ -270,10 +273,9 @@ int mr_address_source(const mr_address *to, mr_address *out) {
   int fd = socket(to->family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
   if (fd < 0)
     return -errno;
-  int error = connect(fd, &name.any, length) ? -errno : 0;
-  length = sizeof name;
-  if (!error && getsockname(fd, &name.any, &length))
-    error = -errno;
+  int error = connect(fd, &name.any, length) ? -errno : mr_address_of_socket(fd, out);
   close(fd);
-  return error ? error : mr_datagram_address(&name, length, out);
+  if (!error)
+    unmap(out);
+  return error;
 }

@@ -83,14 +83,8 @@ void mr_datagram_rings_close(mr_loop *loop) {
 int64_t mr_datagram_rings_rest(mr_loop *loop) {
   if (!loop->datagrams->rings_open)
     return -1;
-  if (loop->datagrams->sockets.used) {
-    loop->datagrams->idle_since = 0;
-    return -1;
-  }
-  if (!loop->datagrams->idle_since)
-    loop->datagrams->idle_since = loop->now;
-  int64_t left = loop->datagrams->idle_since + RINGS_IDLE_NS - loop->now;
-  if (left > 0)
+  int64_t left = mr_rings_kept(loop, loop->datagrams->sockets.used != 0, &loop->datagrams->idle_since);
+  if (left)
     return left;
   mr_datagram_rings_close(loop);
   return -1;
@@ -175,6 +169,8 @@ static void ring_prepare(mr_loop *loop, mr_datagram_ring *ring) {
 }
 
 void mr_datagrams_prepare(mr_loop *loop) {
+  if (!loop->datagrams->rings_open)
+    return;
   for (int number = 0; number < DATAGRAM_RINGS; number++) {
     mr_datagram_ring *ring = &loop->datagrams->rings[number];
     if (ring->changed || ring->missing || ring->parked)

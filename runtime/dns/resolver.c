@@ -422,9 +422,8 @@ void mr_resolver_guard(mr_loop *loop, int slot, mr_guard *out) {
 }
 
 void mr_resolver_guard_release(mr_guard *guard) {
-  mr_loop *loop = guard->loop;
-  guard->loop = NULL;
-  if (!loop || !mr_loop_lives(loop))
+  mr_loop *loop = mr_guard_end(guard);
+  if (!loop)
     return;
   const resolver *self = resolver_at(loop, guard->slot);
   if (self->slot.generation != guard->generation || !self->is_open)

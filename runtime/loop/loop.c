@@ -5,6 +5,9 @@
 
 #include <time.h>
 
+static const int64_t rings_idle_ns =
+    1000000000; /* how long receive buffers are kept when nothing can receive into them */
+
 /* The loops of this thread. A finalizer may run after the loop that its object belonged to. */
 static _Thread_local mr_loop *living;
 
@@ -25,6 +28,23 @@ void mr_loop_living_remove(const mr_loop *loop) {
   while (*link != loop)
     link = &(*link)->next_living;
   *link = loop->next_living;
+}
+
+mr_loop *mr_guard_end(mr_guard *guard) {
+  mr_loop *loop = guard->loop;
+  guard->loop = NULL;
+  return loop && mr_loop_lives(loop) ? loop : NULL;
+}
+
+int64_t mr_rings_kept(const mr_loop *loop, int in_use, int64_t *idle_since) {
+  if (in_use) {
+    *idle_since = 0;
+    return -1;
+  }
+  if (!*idle_since)
+    *idle_since = loop->now;
+  int64_t left = *idle_since + rings_idle_ns - loop->now;
+  return left > 0 ? left : 0;
 }
 
 void mr_event_push(mr_loop *loop, mr_event_kind kind, int32_t slot, int32_t result) {

@@ -18,9 +18,8 @@
 
 enum {
   EVENTS_MAX = 1024,
-  EVENTS_SPARE = 64,          /* one completion may stand for every signal there is */
-  RINGS_IDLE_NS = 1000000000, /* how long receive buffers are kept when nothing can receive into them */
-  RECEIVE_GROUP = 0,          /* the receive ring's number; datagrams have those after it */
+  EVENTS_SPARE = 64, /* one completion may stand for every signal there is */
+  RECEIVE_GROUP = 0, /* the receive ring's number; datagrams have those after it */
 };
 
 /* What a completion belongs to: user_data is kind:8 | generation:24 | slot:32. */
@@ -123,6 +122,10 @@ static inline int generation_matches(uint64_t user_data, uint32_t generation) {
 void mr_loop_living_add(mr_loop *loop);
 void mr_loop_living_remove(const mr_loop *loop);
 int mr_loop_lives(const mr_loop *loop); /* whether it is one that this thread has made and not destroyed */
+/* Ends what the guard stands for. Result: its loop, or NULL when that is gone or the guard was released before. */
+mr_loop *mr_guard_end(mr_guard *guard);
+/* How long receive buffers are still kept, in nanoseconds: 0 once they have been of no use for a while, -1 while they are. */
+int64_t mr_rings_kept(const mr_loop *loop, int in_use, int64_t *idle_since);
 void mr_event_push(mr_loop *loop, mr_event_kind kind, int32_t slot, int32_t result);
 
 /* timer.c */

@@ -6,6 +6,7 @@
  * two stores per resumption. The counters are read without order; a torn or late value only shifts a report by a sample.
  */
 #include "loop/loop.h"
+#include "system/thread.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -70,19 +71,10 @@ static void *look(void *unused) {
 }
 
 static int start(void) {
-  pthread_condattr_t attributes;
-  pthread_condattr_init(&attributes);
-  pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-  pthread_cond_init(&changed, &attributes);
-  pthread_condattr_destroy(&attributes);
-  /* Signals are for the loop's thread. */
-  sigset_t all, before;
-  sigfillset(&all);
-  pthread_sigmask(SIG_SETMASK, &all, &before);
-  int error = pthread_create(&thread, NULL, look, NULL);
-  pthread_sigmask(SIG_SETMASK, &before, NULL);
+  mr_condition_open(&changed);
+  int error = mr_thread_start(&thread, 0, look);
   running = error == 0;
-  return -error;
+  return error;
 }
 
 void mr_watch_interrupt(int signal_number) {

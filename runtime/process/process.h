@@ -89,14 +89,6 @@ MR_API void mr_process_release(mr_loop *loop, int process);
 /* This process's environment, ended by NULL. Valid until it is changed. */
 MR_API const char *const *mr_environment(void);
 
-/* A pipe, closed in programs that are started: what is written to ends[1] is read from ends[0]. Result: 0 or negative errno. */
-MR_API int mr_pipe_open(int32_t ends[2]);
-
-/* Opens /dev/null for `write` (1) or reading (0). Result: the descriptor, or negative errno. */
-MR_API int mr_null_open(int write);
-/* close(2), in place: for pipes and devices, whose close does not wait. */
-MR_API void mr_descriptor_close_now(int descriptor);
-
 /* A user by name or number, as the system's databases know it (getpwnam(3), which may ask the network). */
 typedef struct mr_user {
   uint32_t user, group;

@@ -195,19 +195,6 @@ const char *const *mr_environment(void) {
   return (const char *const *)environ;
 }
 
-int mr_pipe_open(int32_t ends[2]) {
-  return pipe2(ends, O_CLOEXEC) ? -errno : 0;
-}
-
-int mr_null_open(int write) {
-  int fd = open("/dev/null", (write ? O_WRONLY : O_RDONLY) | O_CLOEXEC);
-  return fd < 0 ? -errno : fd;
-}
-
-void mr_descriptor_close_now(int descriptor) {
-  close(descriptor);
-}
-
 static int user_number(const char *name, uint32_t *out) {
   char *end;
   unsigned long number = strtoul(name, &end, 10);

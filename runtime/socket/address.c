@@ -160,6 +160,22 @@ int mr_address_from_socket(const mr_socket_name *name, socklen_t length, mr_addr
   }
 }
 
+typedef int (*name_getter)(int, struct sockaddr *restrict, socklen_t *restrict);
+
+static int address_of(int fd, name_getter get, mr_address *out) {
+  mr_socket_name name;
+  socklen_t length = sizeof name;
+  return get(fd, &name.any, &length) ? -errno : mr_address_from_socket(&name, length, out);
+}
+
+int mr_address_of_socket(int fd, mr_address *out) {
+  return address_of(fd, getsockname, out);
+}
+
+int mr_address_of_peer(int fd, mr_address *out) {
+  return address_of(fd, getpeername, out);
+}
+
 uint32_t mr_interface_index(const char *name) {
   return if_nametoindex(name);
 }

@@ -28,6 +28,8 @@ typedef struct mr_bound_file {
 /* address.c */
 socklen_t mr_address_to_socket(const mr_address *address, mr_socket_name *out); /* 0: unknown family */
 int mr_address_from_socket(const mr_socket_name *name, socklen_t length, mr_address *out);
+int mr_address_of_socket(int fd, mr_address *out); /* getsockname(2), getpeername(2): 0 or negative errno */
+int mr_address_of_peer(int fd, mr_address *out);
 
 /* option.c: `connects` tells a socket that connects from one that listens */
 int mr_option_set(int fd, int option, int32_t value, int connects);

@@ -210,22 +210,12 @@ int mr_connection_descriptor(mr_loop *loop, int slot) {
   return mr_connection_at(loop, slot)->fd;
 }
 
-typedef int (*name_getter)(int, struct sockaddr *restrict, socklen_t *restrict);
-
-static int name_of(mr_loop *loop, int slot, name_getter get, mr_address *out) {
-  mr_socket_name name;
-  socklen_t length = sizeof name;
-  if (get(mr_connection_at(loop, slot)->fd, &name.any, &length))
-    return -errno;
-  return mr_address_from_socket(&name, length, out);
-}
-
 int mr_connection_peer(mr_loop *loop, int slot, mr_address *out) {
-  return name_of(loop, slot, getpeername, out);
+  return mr_address_of_peer(mr_connection_at(loop, slot)->fd, out);
 }
 
 int mr_connection_local(mr_loop *loop, int slot, mr_address *out) {
-  return name_of(loop, slot, getsockname, out);
+  return mr_address_of_socket(mr_connection_at(loop, slot)->fd, out);
 }
 
 int mr_connection_option_set(mr_loop *loop, int connection, int option, int32_t value) {
@@ -259,9 +249,8 @@ void mr_connection_guard(mr_loop *loop, int slot, mr_guard *out) {
 }
 
 void mr_guard_release(mr_guard *guard) {
-  mr_loop *loop = guard->loop;
-  guard->loop = NULL;
-  if (!loop || !mr_loop_lives(loop))
+  mr_loop *loop = mr_guard_end(guard);
+  if (!loop)
     return;
   mr_connection *connection = mr_connection_at(loop, guard->slot);
   if (connection->slot.generation != guard->generation || connection->state == CONNECTION_FREE ||

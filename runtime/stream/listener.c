@@ -123,11 +123,7 @@ void mr_listener_complete(mr_loop *loop, int32_t slot, const mr_completion *done
 }
 
 int mr_listener_address(mr_loop *loop, int slot, mr_address *out) {
-  mr_socket_name name;
-  socklen_t length = sizeof name;
-  if (getsockname(listener_at(loop, slot)->fd, &name.any, &length))
-    return -errno;
-  return mr_address_from_socket(&name, length, out);
+  return mr_address_of_socket(listener_at(loop, slot)->fd, out);
 }
 
 int mr_listener_option_set(mr_loop *loop, int listener, int option, int32_t value) {

@@ -76,14 +76,8 @@ int64_t mr_receive_rest(mr_loop *loop) {
   mr_receive_ring *receive = loop->receive;
   if (!receive->buffers)
     return -1;
-  if (loop->statistics.connections) {
-    receive->idle_since = 0;
-    return -1;
-  }
-  if (!receive->idle_since)
-    receive->idle_since = loop->now;
-  int64_t left = receive->idle_since + RINGS_IDLE_NS - loop->now;
-  if (left > 0)
+  int64_t left = mr_rings_kept(loop, loop->statistics.connections != 0, &receive->idle_since);
+  if (left)
     return left;
   mr_receive_ring_close(loop);
   return -1;

@@ -1,10 +1,11 @@
 /*
- * descriptor.c - the open descriptors of this process, as /proc tells them, and those that Lua holds.
+ * descriptor.c - the open descriptors of this process: which there are, as /proc tells, pipes, and what Lua holds.
  */
 #include "system/descriptor.h"
 
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/resource.h>
@@ -48,6 +49,19 @@ void mr_descriptor_release(mr_descriptor *descriptor) {
   descriptor->number = -1;
   if (fd >= 0)
     close(fd);
+}
+
+int mr_pipe_open(int32_t ends[2]) {
+  return pipe2(ends, O_CLOEXEC) ? -errno : 0;
+}
+
+int mr_null_open(int write) {
+  int fd = open("/dev/null", (write ? O_WRONLY : O_RDONLY) | O_CLOEXEC);
+  return fd < 0 ? -errno : fd;
+}
+
+void mr_descriptor_close_now(int descriptor) {
+  close(descriptor);
 }
 
 double mr_descriptor_limit(void) {

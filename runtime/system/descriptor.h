@@ -1,5 +1,5 @@
 /*
- * descriptor.h - the open descriptors of this process, for whoever looks for forgotten ones, and one that Lua holds.
+ * descriptor.h - the open descriptors of this process: which there are, pipes, and what Lua holds.
  */
 #ifndef MR_DESCRIPTOR_H
 #define MR_DESCRIPTOR_H
@@ -18,6 +18,15 @@ typedef struct mr_descriptor {
 } mr_descriptor;
 
 MR_API void mr_descriptor_release(mr_descriptor *descriptor);
+
+/* A pipe, closed in programs that are started: what is written to ends[1] is read from ends[0]. Result: 0 or negative errno. */
+MR_API int mr_pipe_open(int32_t ends[2]);
+
+/* Opens /dev/null for `write` (1) or reading (0). Result: the descriptor, or negative errno. */
+MR_API int mr_null_open(int write);
+
+/* close(2), in place: for pipes and devices, whose close does not wait. */
+MR_API void mr_descriptor_close_now(int descriptor);
 
 /* How many descriptors the process may have open (RLIMIT_NOFILE). */
 MR_API double mr_descriptor_limit(void);

@@ -4,7 +4,7 @@
  * Writers take turns by flock. Cutting the file replaces it, so a writer whose descriptor is the replaced file's opens again.
  * Nothing here waits for more than another writer's few milliseconds.
  */
-#include "system/terminal.h"
+#include "system/private_file.h"
 
 #include <errno.h>
 #include <fcntl.h>

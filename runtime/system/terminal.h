@@ -1,6 +1,5 @@
 /*
- * terminal.h - the terminal that a person types at: raw mode that is sure to end, its size, how wide characters are, and files that
- * are their owner's alone.
+ * terminal.h - the terminal that a person types at: raw mode that is sure to end, its size, how wide characters are.
  *
  * Independent of the loop: input comes as bytes through whatever reads the descriptor. Raw mode belongs to the process, of
  * which one terminal at a time can be in it.
@@ -36,12 +35,5 @@ MR_API void mr_terminal_measure(int descriptor, mr_terminal_size *out);
 
 /* Columns that a character (a Unicode scalar value) takes: 0 (combining), 1, 2 (wide); -1 when it can't be shown. wcwidth(3). */
 MR_API int mr_terminal_width(uint32_t character);
-
-/*
- * Appends `length` bytes, whole lines, to a file that only its owner may read, made with its folders where it isn't there. Several
- * processes may do so at once. A file that has grown beyond `limit` bytes is cut to its last lines, half as many bytes.
- * Result: 0 or negative errno.
- */
-MR_API int mr_private_append(const char *path, const char *data, size_t length, size_t limit);
 
 #endif

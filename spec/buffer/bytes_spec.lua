@@ -4,16 +4,8 @@ local native = require "moonring.native"
 local bit = require "bit"
 
 local C, ffi = native.C, native.ffi
-local raises = kinds.raises
+local raises, on_every_kind = kinds.raises, kinds.on_every_kind
 local SEED = tonumber(os.getenv "MOONRING_SEED") or 20240229
-
-local function on_every_kind(content, case)
-  for _, kind in ipairs(kinds.list) do
-    kinds.compiled_and_interpreted(function()
-      kind.with(content, case, kind)
-    end)
-  end
-end
 
 local function bytes_of(text)
   local out = ffi.new("uint8_t[?]", math.max(#text, 1)) -- its own allocation: the sanitizer sees what is read behind it

@@ -4,16 +4,7 @@ local moonring = require "moonring"
 local native = require "moonring.native"
 local ffi = require "ffi"
 
-local raises = kinds.raises
-
--- Runs a case on every kind.
-local function on_every_kind(content, case)
-  for _, kind in ipairs(kinds.list) do
-    kinds.compiled_and_interpreted(function()
-      kind.with(content, case, kind)
-    end)
-  end
-end
+local raises, on_every_kind = kinds.raises, kinds.on_every_kind
 
 describe("a buffer's cursor", function()
   it("keeps 0 <= position <= limit <= capacity, on every kind", function()

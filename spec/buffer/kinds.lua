@@ -110,4 +110,13 @@ function M.raises(code, fn, ...)
   return failure
 end
 
+--- Runs a case on every kind, compiled and interpreted.
+function M.on_every_kind(content, case)
+  for _, kind in ipairs(M.list) do
+    M.compiled_and_interpreted(function()
+      kind.with(content, case, kind)
+    end)
+  end
+end
+
 return M

@@ -3,13 +3,6 @@
 local options = require "moonring.cli.options"
 local process = require "spec.support.process"
 
-local function read(path)
-  local file = assert(io.open(path))
-  local text = file:read "*a"
-  file:close()
-  return text
-end
-
 local function complete(line)
   local words = {}
   for word in (line .. "|"):gmatch "[^ ]+" do words[#words + 1] = process.quote((word:gsub("|", ""))) end
@@ -21,7 +14,7 @@ end
 
 describe("the command line's pages", function()
   it("have every option and subcommand", function()
-    local page = read("docs/moonring.1"):gsub("\\%-", "-")
+    local page = process.read_file("docs/moonring.1"):gsub("\\%-", "-")
     local offered, commands = complete "moonring -", complete "moonring "
     for name in pairs(options.long) do
       assert.is_truthy(page:find("--" .. name, 1, true), name)

@@ -29,10 +29,3 @@ describe("examples/file_copy.lua", function()
     end)
   end)
 end)
-
--- What these specs have forgotten is not to be counted in others.
-teardown(function()
-  for _ = 1, 2 do
-    collectgarbage()
-  end
-end)

@@ -4,12 +4,11 @@ local moonring = require "moonring"
 local fs = require "moonring.fs"
 local buffer = require "moonring.buffer"
 local process = require "spec.support.process"
+local failures = require "spec.support.failures"
+
+local code_of = failures.code_of
 
 local root
-
-local function code_of(_, _, code)
-  return code
-end
 
 local function is_root()
   return select(2, process.run "id -u") == "0\n"
@@ -223,11 +222,4 @@ describe("fs meets", function()
     assert.is_nil(output:find "held")
     assert.is_nil(output:find "Sanitizer")
   end)
-end)
-
--- What these specs have forgotten is not to be counted in others.
-teardown(function()
-  for _ = 1, 2 do
-    collectgarbage()
-  end
 end)

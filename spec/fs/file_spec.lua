@@ -4,9 +4,12 @@ local files = require "moonring.fs.file"
 local buffer = require "moonring.buffer"
 local iovec = require "moonring.iovec"
 local memory = require "moonring.memory"
-local errors = require "moonring.errors"
 local process = require "spec.support.process"
 local eventually = require "spec.support.eventually"
+local held = require "spec.support.held"
+local failures = require "spec.support.failures"
+
+local code_of, raised = failures.code_of, failures.raised
 
 local root
 
@@ -16,28 +19,11 @@ end
 
 -- The file's contents, told by another program.
 local function contents(path)
-  local status, output = process.run("cat " .. process.quote(path))
-  assert(status == 0, output)
-  return output
+  return process.shell("cat " .. process.quote(path))
 end
 
 local function open(scope, path, ...)
   return scope:own(assert(fs.open(path, ...)))
-end
-
-local function code_of(_, _, code)
-  return code
-end
-
-local function raised(fn, ...)
-  local ok, problem = pcall(fn, ...)
-  assert.is_false(ok)
-  return errors.is(problem) and problem.code or problem
-end
-
-local function settled()
-  local stats = moonring.stats()
-  return stats.calls == 0 and stats.operations <= 1
 end
 
 describe("a file", function()
@@ -260,7 +246,7 @@ describe("a file", function()
       assert.equal("through the pipe", text)
       reader:close()
       assert.equal("deadline", raised(moonring.timeout, 0.02, fs.open, path, "r"))
-      assert.is_true(eventually(settled)) -- the reader's side of this one has been closed
+      assert.is_true(eventually(held.settled)) -- the reader's side of this one has been closed
       moonring.sleep(0.01)
       assert.equal("deadline", raised(moonring.timeout, 0.02, fs.open, path, "w"))
     end)
@@ -387,7 +373,7 @@ describe("a file", function()
       assert.equal("three", both:read_line())
       assert.equal("rest!", both:read_exactly(5))
     end)
-    assert.is_true(eventually(settled))
+    assert.is_true(eventually(held.settled))
   end)
 
   it("refuses misuse with nothing changed", function()
@@ -424,7 +410,7 @@ describe("a file", function()
       assert.equal("closed", raised(file.write, file, "x"))
       assert.equal("closed", raised(file.stat, file))
     end)
-    assert.is_true(eventually(settled))
+    assert.is_true(eventually(held.settled))
   end)
 
   it("cancelled at each of its waits leaves nothing behind: no call, no descriptor, no memory", function()
@@ -454,7 +440,7 @@ describe("a file", function()
         end
         subject:cancel()
       end)
-      assert.is_true(eventually(settled))
+      assert.is_true(eventually(held.settled))
     end
     collectgarbage()
     assert.equal(iovecs, moonring.stats().memory.iovec_count)
@@ -464,11 +450,4 @@ describe("a file", function()
     end
     assert.same({}, left)
   end)
-end)
-
--- What these specs have forgotten is not to be counted in others.
-teardown(function()
-  for _ = 1, 2 do
-    collectgarbage()
-  end
 end)

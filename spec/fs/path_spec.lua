@@ -1,9 +1,11 @@
 local moonring = require "moonring"
 local fs = require "moonring.fs"
-local errors = require "moonring.errors"
 local buffer = require "moonring.buffer"
 local process = require "spec.support.process"
 local eventually = require "spec.support.eventually"
+local failures = require "spec.support.failures"
+
+local code_of, raised = failures.code_of, failures.raised
 
 local root
 
@@ -11,37 +13,17 @@ local function path_of(name)
   return root.path .. "/" .. name
 end
 
-local function code_of(_, _, code)
-  return code
-end
-
-local function raised(fn, ...)
-  local ok, problem = pcall(fn, ...)
-  assert.is_false(ok)
-  return errors.is(problem) and problem.code or problem
-end
-
 local function shell(command)
-  local status, output = process.run("cd " .. root.path .. " && " .. command)
-  assert(status == 0, output)
-  return output
+  return process.shell("cd " .. process.quote(root.path) .. " && " .. command)
 end
 
 describe("fs", function()
   before_each(function()
     root = assert(fs.temporary_directory { prefix = "moonring spec " })
-    root.quoted = process.quote(root.path)
   end)
   after_each(function()
     assert(root:close())
   end)
-
-  local function in_root(command)
-    local status, output = process.run("cd " .. root.quoted .. " && " .. command)
-    assert(status == 0, output)
-    return output
-  end
-  shell = in_root
 
   it("tells what a file is", function()
     shell "printf 12345 > file; chmod 640 file; ln -s file link; mkfifo fifo; mkdir directory"
@@ -278,11 +260,4 @@ describe("fs", function()
     assert.is_true(eventually(function() return not fs.exists(name) and not fs.exists(directory.path) end))
     assert.equal("kept", fs.read_file(path_of "kept"):read_string())
   end)
-end)
-
--- What these specs have forgotten is not to be counted in others.
-teardown(function()
-  for _ = 1, 2 do
-    collectgarbage()
-  end
 end)

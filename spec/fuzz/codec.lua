@@ -4,11 +4,16 @@
 -- The first byte of an input chooses what reads it, the second how it is cut.
 
 local codec = require "moonring.http.codec"
+local conditions = require "moonring.http.codec.conditions"
+local cookies = require "moonring.http.client.cookies"
+local parameters = require "moonring.http.codec.parameters"
+local urls = require "moonring.http.client.url"
 local transcript = require "spec.support.http_transcript"
 
 local SMALL = codec.merge_limits("fuzz", { line_bytes = 64, head_bytes = 160, field_count = 4, target_bytes = 24,
   body_bytes = 48, chunk_extension_bytes = 8, trailer_bytes = 40 })
 local SMALL_PARTS = { part_count = 2, part_head_bytes = 64, part_bytes = 32 }
+local SOMEWHERE = assert(urls.parse "http://a.example/one/two?three")
 local METHODS = { "GET", "HEAD", "CONNECT", "POST" }
 
 local function random_cuts(text, seed)
@@ -42,6 +47,16 @@ local function read_texts(text)
   end
   codec.parse_cookies(text)
   codec.split_target(text)
+  parameters.parse(text)
+  conditions.parse_ranges(text, 100)
+  conditions.parse_date(text)
+  conditions.parse_cookie_date(text)
+  local jar = cookies.new()
+  jar:store(SOMEWHERE, text, 0)
+  jar:field_for(SOMEWHERE, 0)
+  local url = urls.parse(text)
+  if url then assert(urls.format(assert(urls.parse(urls.format(url)))) == urls.format(url), "a URL has changed") end
+  urls.resolve(SOMEWHERE, text)
   assert(codec.percent_decode(codec.percent_encode(text)) == text, "percent-encoding has changed a text")
   return ""
 end

@@ -659,7 +659,8 @@ describe("a cookie jar", function()
       { "http://a.test/", "x=1; Expires=whenever", nil, "x=1" },
       { "http://a.test/", "x=1; Expires=Thu, 01 Jan 1970 00:00:00 GMT; Max-Age=5", nil, "x=1" },
     } do
-      assert.equal(tostring(case[4]), tostring(sent(case[1], case[2], case[3], case[5])), tostring(case[2]) .. " " .. case[1])
+      assert.equal(tostring(case[4]), tostring(sent(case[1], case[2], case[3], case[5])), tostring(case[2]) .. " "
+        .. case[1])
     end
   end)
 

@@ -167,7 +167,8 @@ kept = connection.sock
 status, content, response = ask("HEAD", "/hello")
 assert (status, content, response.getheader("content-length")) == (200, b"", "5")
 pieces = [b"piece %d;" % number for number in range(100)]
-assert ask("PUT", "/echo", iter(pieces), encode_chunked=True, headers={"Transfer-Encoding": "chunked"})[1] == b"".join(pieces)
+assert ask("PUT", "/echo", iter(pieces), encode_chunked=True,
+  headers={"Transfer-Encoding": "chunked"})[1] == b"".join(pieces)
 assert ask("PUT", "/echo", b"x" * 300000)[1] == b"x" * 300000
 assert ask("OPTIONS", "*")[0] == 204
 assert ask("BREW", "/hello")[0] == 405
@@ -261,13 +262,15 @@ async function all() {
   form.append("file", new Blob(["x".repeat(100000)]), "\u00e9 \"q\".bin")
   const parts = await (await fetch("/upload", { method: "POST", body: form })).json()
   seen.push(parts.map(part => `${part.name}:${part.filename}:${part.size}`).join())
-  const answer = await fetch(other + "/data", { method: "PUT", headers: { "X-Token": "t" }, body: "b", credentials: "include" })
+  const answer = await fetch(other + "/data", { method: "PUT", headers: { "X-Token": "t" }, body: "b",
+    credentials: "include" })
   seen.push(await answer.text() + answer.headers.get("x-shown") + answer.headers.get("x-hidden"))
   seen.push(await fetch(other + "/closed").then(() => "read", () => "kept from it"))
   const events = new EventSource("/events")
   seen.push(await new Promise(resolve => {
     const all = []
-    events.addEventListener("tick", event => { all.push(event.lastEventId + event.data); if (all.length == 3) resolve(all.join()) })
+    events.addEventListener("tick",
+      event => { all.push(event.lastEventId + event.data); if (all.length == 3) resolve(all.join()) })
   }))
   events.close()
   seen.push((await (await fetch("/long")).text()).length)
@@ -316,7 +319,8 @@ describe("a browser", function()
         "--no-first-run --disable-background-networking --disable-component-update --disable-sync " ..
         "--user-data-dir=$(mktemp -d) --virtual-time-budget=5000 --dump-dom http://127.0.0.1:%d/"):format(own.port))
       local title = browser:expect("<title>(.-)</title>", 40)
-      assert.equal('\195\169 | a "b":undefined:1,file:\195\169 "q".bin:100000 | tbyesnull | kept from it | 1tick,2tick,3tick | 5000',
+      assert.equal('\195\169 | a "b":undefined:1,file:\195\169 "q".bin:100000 | tbyesnull | kept from it | '
+        .. "1tick,2tick,3tick | 5000",
         title)
       own:close()
       other:close()

@@ -490,7 +490,7 @@ local function misuse_of(...)
   local ok, problem = pcall(codec.write_response, writable, ...)
   assert.is_false(ok)
   assert.are.equal("argument", problem.code)
-  assert.are.equal(problem.place .. ": " .. problem.message, tostring(problem))
+  assert.is_truthy(problem.place:find "codec_spec.lua:%d+$")
   assert.are.equal(0, writable.reserves)
   return problem.message
 end

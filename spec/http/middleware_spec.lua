@@ -2,6 +2,7 @@
 
 local http = require "moonring.http"
 local buffer = require "moonring.buffer"
+local base64 = require "moonring.http.codec.base64"
 local test = require "moonring.test"
 local support = require "spec.support.http"
 local read_all = require("spec.support.stream").read_all
@@ -44,14 +45,16 @@ describe("http.cors", function()
   local PREFLIGHT = "Access-Control-Request-Method: PUT\r\nAccess-Control-Request-Headers: x-token\r\n"
 
   it("lets the pages see that may, and no others", function()
-    local router = router_with(http.cors { origins = { "https://good.test" }, expose = { "X-A", "X-B" }, credentials = true })
+    local router = router_with(http.cors { origins = { "https://good.test" }, expose = { "X-A", "X-B" },
+      credentials = true })
     local status, fields, body = ask(router, "GET /", ORIGIN)
     assert.same({ 200, "hello you" }, { status, body })
     assert.equal("https://good.test", fields["access-control-allow-origin"])
     assert.equal("true", fields["access-control-allow-credentials"])
     assert.equal("X-A, X-B", fields["access-control-expose-headers"])
     assert.equal("Origin", fields.vary)
-    for _, other in ipairs { "", "Origin: https://evil.test\r\n", "Origin: null\r\n", "Origin: https://good.test.evil.test\r\n" } do
+    for _, other in ipairs { "", "Origin: https://evil.test\r\n", "Origin: null\r\n",
+      "Origin: https://good.test.evil.test\r\n" } do
       status, fields = ask(router, "GET /", other)
       assert.equal(200, status)
       assert.is_nil(fields["access-control-allow-origin"])
@@ -83,7 +86,8 @@ describe("http.cors", function()
     assert.equal("GET", fields["access-control-allow-methods"])
     assert.equal("X-Own", fields["access-control-allow-headers"])
     assert.is_nil(fields.vary)
-    router = router_with(http.cors { origins = function(origin, request) return origin:find "%.test$" and request.path == "/" end })
+    router = router_with(http.cors { origins = function(origin, request) return origin:find "%.test$"
+      and request.path == "/" end })
     _, fields = ask(router, "GET /", ORIGIN)
     assert.equal("https://good.test", fields["access-control-allow-origin"])
     _, fields = ask(router, "GET /", "Origin: https://other.example\r\n")
@@ -99,20 +103,14 @@ describe("http.cors", function()
 end)
 
 describe("http.basic_auth", function()
-  local function base64(text)
-    local view = buffer.wrap(text)
-    local out = view:to_base64()
-    view:release()
-    return out
-  end
-
   it("lets in who has the password, and names them", function()
     local router = router_with(http.basic_auth { users = { ann = "s:cret", b = "" }, realm = "inside" })
     for user, password in pairs { ann = "s:cret", b = "" } do
       local status, _, body = ask(router, "GET /", "Authorization: Basic " .. base64(user .. ":" .. password) .. "\r\n")
       assert.same({ 200, "hello " .. user }, { status, body })
     end
-    for _, value in ipairs { "", "Basic", "Basic ", "Basic ****", "Bearer " .. base64 "ann:s:cret", "Basic " .. base64 "ann:secret",
+    for _, value in ipairs { "", "Basic", "Basic ", "Basic ****", "Bearer " .. base64 "ann:s:cret", "Basic "
+      .. base64 "ann:secret",
       "Basic " .. base64 "ann", "Basic " .. base64 "eve:", "Basic " .. base64 ":s:cret", "Basic " .. base64 "ann:s:cret\0",
       "Basic " .. base64 "ann:s:cret" .. " x" } do
       local status, fields = ask(router, "GET /", value ~= "" and "Authorization: " .. value .. "\r\n")
@@ -172,7 +170,8 @@ describe("http.compress", function()
     assert.is_true(#body < 200)
     assert.equal(LONG, plain(body))
     local _, of_head, nothing = ask(router, "HEAD /long", GZIP)
-    assert.same({ fields["content-length"], "gzip", "" }, { of_head["content-length"], of_head["content-encoding"], nothing })
+    assert.same({ fields["content-length"], "gzip", "" }, { of_head["content-length"], of_head["content-encoding"],
+      nothing })
   end)
 
   it("makes strong tags weak, and keeps other fields", function()
@@ -236,7 +235,8 @@ describe("http.rate_limit", function()
 
   it("counts by the user's key, and not where that is nil", function()
     test.virtual_clock(function()
-      local limit = http.rate_limit { per_second = 1, burst = 1, key = function(request) return request.client:match "^k" end }
+      local limit = http.rate_limit { per_second = 1, burst = 1,
+        key = function(request) return request.client:match "^k" end }
       assert.equal("200 429", (statuses(limit, "k1", 2)))
       assert.equal("429", (statuses(limit, "k2", 1)))
       assert.equal("200 200 200", (statuses(limit, "x", 3)))

@@ -454,16 +454,7 @@ describe("request", function()
     end, function(connect)
       local text = "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
         .. "5;x=y\r\nhello\r\n6\r\n world\r\n0\r\nX-Sum: 11\r\n\r\n"
-      local client = connect()
-      for split = 1, #text - 1 do
-        client:write(text:sub(1, split))
-        client:flush()
-        moonring.sleep(0)
-        client:write(text:sub(split + 1))
-        local status, body = read_response(client)
-        assert.equal(200, status)
-        assert.equal("hello world11", body)
-      end
+      support.assert_answer_at_every_split(connect, text, "hello world11")
     end)
   end)
 
@@ -519,7 +510,8 @@ describe("request", function()
     assert.is_truthy(with('{"a":'):find("^HTTP/1.1 400"))
     assert.is_truthy(with(("["):rep(1000) .. ("]"):rep(1000)):find("^HTTP/1.1 400"))
     assert.is_truthy(with("{}", "text/html"):find("^HTTP/1.1 415"))
-    for _, text in ipairs { '{"a":"\255"}', '{"a":"\\ud800"}', '{"a":NaN}', '{"a":Infinity}', '{"a":0x1}', '{"a":01}', '{"a":1} x',
+    for _, text in ipairs { '{"a":"\255"}', '{"a":"\\ud800"}', '{"a":NaN}', '{"a":Infinity}', '{"a":0x1}', '{"a":01}',
+      '{"a":1} x',
       '{"a":1,}', "{'a':1}", "", " ", "\239\187\191{}", '{"a":1}\0' } do
       assert.is_truthy(with(text):find("^HTTP/1.1 400"), text)
     end
@@ -584,6 +576,26 @@ describe("request", function()
     end
   end)
 
+  it("tells who has sent it through a proxy on a Unix socket", function()
+    local net, fs = require "moonring.net", require "moonring.fs"
+    moonring.scope(function(scope)
+      local directory = scope:own(assert(fs.temporary_directory()))
+      local path = directory.path .. "/socket"
+      for _, proxies in ipairs { { "unix" }, { "127.0.0.1" } } do
+        local server = scope:own(assert(http.server { path = path, trusted_proxies = proxies }))
+        scope:spawn(server.serve, server, function(request, response)
+          response:send(200, ("%s %s"):format(request.peer.kind, tostring(request.client)))
+        end)
+        local client = assert(net.connect { path = path })
+        client:write(get("/", "X-Forwarded-For: 203.0.113.7\r\n"))
+        local _, body = read_response(client)
+        assert.equal(proxies[1] == "unix" and "unix 203.0.113.7" or "unix nil", body)
+        client:close()
+        server:close()
+      end
+    end)
+  end)
+
   it("may be given less room than the server gives bodies", function()
     local function handler(request, response)
       request:limit_body(4)
@@ -591,7 +603,8 @@ describe("request", function()
       if body then response:send(200, body) end
     end
     local function status_of(content, fields)
-      return tonumber(answer(handler, ("POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n%s\r\n%s"):format(fields, content))
+      return tonumber(answer(handler, ("POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n%s\r\n%s"):format(fields,
+        content))
         :match "^HTTP/1.1 (%d+)")
     end
     assert.equal(200, status_of("1234", "Content-Length: 4\r\n"))

@@ -5,6 +5,9 @@ local with_stderr = require "spec.support.stderr"
 local read_all = require("spec.support.stream").read_all
 local held = require "spec.support.held"
 local stands_still = require "spec.support.stands_still"
+local support = require "spec.support.http"
+
+local read_response, get = support.read_response, support.get
 
 -- Runs body(connect, port) beside a server; connect() gives a raw connection to it.
 local function with_server(handler, body, options)
@@ -18,28 +21,8 @@ local function with_server(handler, body, options)
   end)
 end
 
--- Reads one response. Returns its status, body and head.
-local function read_response(connection, rest)
-  local text = rest or ""
-  while not text:find("\r\n\r\n", 1, true) do
-    local buffer = connection:read()
-    if not buffer then return nil, text end
-    text = text .. buffer:to_string()
-  end
-  local head, body = text:match("^(.-\r\n\r\n)(.*)$")
-  local length = tonumber(head:match("[Cc]ontent%-[Ll]ength: (%d+)")) or 0
-  while #body < length do
-    body = body .. assert(connection:read()):to_string()
-  end
-  return tonumber(head:match("^HTTP/1%.1 (%d+)")), body:sub(1, length), head, body:sub(length + 1)
-end
-
 local function hello(request, response)
   response:send(200, "hello " .. request.path)
-end
-
-local function request(path, fields)
-  return ("GET %s HTTP/1.1\r\nHost: test\r\n%s\r\n"):format(path, fields or "")
 end
 
 describe("http.serve", function()
@@ -47,7 +30,7 @@ describe("http.serve", function()
     with_server(hello, function(connect)
       local client = connect()
       for i = 1, 5 do
-        client:write(request("/" .. i))
+        client:write(get("/" .. i))
         local status, body = read_response(client)
         assert.equal(200, status)
         assert.equal("hello /" .. i, body)
@@ -57,24 +40,14 @@ describe("http.serve", function()
 
   it("answers a request whatever the pieces it comes in", function()
     with_server(hello, function(connect)
-      local client = connect()
-      local text = request("/pieces", "Accept: */*\r\n")
-      for split = 1, #text - 1 do
-        client:write(text:sub(1, split))
-        client:flush()
-        moonring.sleep(0)
-        client:write(text:sub(split + 1))
-        local status, body = read_response(client)
-        assert.equal(200, status)
-        assert.equal("hello /pieces", body)
-      end
+      support.assert_answer_at_every_split(connect, get("/pieces", "Accept: */*\r\n"), "hello /pieces")
     end)
   end)
 
   it("answers a request that comes byte by byte", function()
     with_server(hello, function(connect)
       local client = connect()
-      for byte in request("/slow"):gmatch(".") do
+      for byte in get("/slow"):gmatch(".") do
         client:write(byte)
         client:flush()
         moonring.sleep(0.0005)
@@ -87,7 +60,7 @@ describe("http.serve", function()
     with_server(hello, function(connect)
       local text = {}
       for i = 1, 40 do
-        text[i] = request("/" .. i)
+        text[i] = get("/" .. i)
       end
       text = table.concat(text)
       for _, cut in ipairs { 1, 50, 777, #text - 1, #text } do
@@ -128,7 +101,7 @@ describe("http.serve", function()
       response:send(404, "<p>", { ["content-type"] = "text/html", ["X-A"] = "b" })
     end, function(connect)
       local client = connect()
-      client:write(request("/"))
+      client:write(get("/"))
       local status, body, head = read_response(client)
       assert.equal(404, status)
       assert.equal("<p>", body)
@@ -141,7 +114,7 @@ describe("http.serve", function()
   it("sends no body in answer to HEAD", function()
     with_server(hello, function(connect)
       local client = connect()
-      client:write("HEAD /x HTTP/1.1\r\nHost: a\r\n\r\n" .. request("/y", "Connection: close\r\n"))
+      client:write("HEAD /x HTTP/1.1\r\nHost: a\r\n\r\n" .. get("/y", "Connection: close\r\n"))
       local text = read_all(client)
       local bodiless = "^HTTP/1.1 200 OK\r\n.-Content%-Length: 8\r\n.-\r\n\r\n"
       assert.is_truthy(text:find(bodiless .. "HTTP/1.1 200 OK\r\n.-\r\n\r\nhello /y$"))
@@ -151,7 +124,7 @@ describe("http.serve", function()
   it("closes after Connection: close, and after HTTP/1.0 without keep-alive", function()
     with_server(hello, function(connect)
       local client = connect()
-      client:write(request("/", "Connection: close\r\n"))
+      client:write(get("/", "Connection: close\r\n"))
       assert.is_truthy(read_all(client):find("\r\nConnection: close\r\n", 1, true))
       client = connect()
       client:write("GET / HTTP/1.0\r\n\r\n")
@@ -172,17 +145,8 @@ describe("http.serve", function()
 
     it("hands it to the handler whole, at every split", function()
       with_server(echo, function(connect)
-        local client = connect()
         local text = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 11\r\n\r\nhello world"
-        for split = 1, #text - 1 do
-          client:write(text:sub(1, split))
-          client:flush()
-          moonring.sleep(0)
-          client:write(text:sub(split + 1))
-          local status, body = read_response(client)
-          assert.equal(200, status)
-          assert.equal("hello world", body)
-        end
+        support.assert_answer_at_every_split(connect, text, "hello world")
       end)
     end)
 
@@ -228,7 +192,7 @@ describe("http.serve", function()
       with_server(hello, function(connect)
         local client = connect()
         client:write("POST /p HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n")
-        client:write(("x"):rep(100000) .. request("/next"))
+        client:write(("x"):rep(100000) .. get("/next"))
         local status, _, _, rest = read_response(client)
         assert.equal(200, status)
         local _, body = read_response(client, rest)
@@ -313,7 +277,7 @@ describe("http.serve", function()
     it("after the answers to the good requests before it", function()
       with_server(hello, function(connect)
         local client = connect()
-        client:write(request("/good") .. "nonsense\r\n\r\n" .. request("/never"))
+        client:write(get("/good") .. "nonsense\r\n\r\n" .. get("/never"))
         local text = read_all(client)
         assert.is_truthy(text:find("hello /good", 1, true))
         assert.is_truthy(text:find("HTTP/1.1 400", 1, true))
@@ -327,7 +291,7 @@ describe("http.serve", function()
         client:write("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 11\r\n\r\n")
         assert.is_truthy(read_all(client):find("^HTTP/1.1 413"))
         client = connect()
-        client:write(request("/", "X: " .. ("a"):rep(300) .. "\r\n"))
+        client:write(get("/", "X: " .. ("a"):rep(300) .. "\r\n"))
         assert.is_truthy(read_all(client):find("^HTTP/1.1 431"))
       end, { limits = { body_bytes = 10, head_bytes = 200 } })
     end)
@@ -346,7 +310,7 @@ describe("http.serve", function()
         hello(req, response)
       end, function(connect)
         local client = connect()
-        client:write(request("/bad") .. request("/fine"))
+        client:write(get("/bad") .. get("/fine"))
         local status, _, _, rest = read_response(client)
         assert.equal(500, status)
         local _, body = read_response(client, rest)
@@ -361,7 +325,7 @@ describe("http.serve", function()
     local text = with_stderr(function()
       with_server(function() end, function(connect)
         local client = connect()
-        client:write(request("/"))
+        client:write(get("/"))
         assert.equal(500, (read_response(client)))
       end)
     end)
@@ -375,7 +339,7 @@ describe("http.serve", function()
         error("late")
       end, function(connect)
         local client = connect()
-        client:write(request("/") .. request("/"))
+        client:write(get("/") .. get("/"))
         local status, body, _, rest = read_response(client)
         assert.equal(200, status)
         assert.equal("sent", body)
@@ -393,7 +357,7 @@ describe("http.serve", function()
       failures = { injected.code, twice.code }
     end, function(connect)
       local client = connect()
-      client:write(request("/"))
+      client:write(get("/"))
       local status, body = read_response(client)
       assert.equal(200, status)
       assert.equal("once", body)
@@ -408,7 +372,7 @@ describe("http.serve", function()
       response:send(200, "")
     end, function(connect)
       local client = connect()
-      client:write(request("/"))
+      client:write(get("/"))
       read_response(client)
       for _, use in ipairs {
         function() return kept_request.method end,
@@ -439,7 +403,7 @@ describe("http.serve", function()
       hello(req, response)
     end, function(connect)
       local client = connect()
-      client:write(request("/first") .. request("/second") .. request("/third"))
+      client:write(get("/first") .. get("/second") .. get("/third"))
       local rest
       for _, path in ipairs { "/first", "/second", "/third" } do
         local status, body, _, more = read_response(client, rest)
@@ -457,10 +421,10 @@ describe("http.serve", function()
       hello(req, response)
     end, function(connect)
       local slow, quick = connect(), connect()
-      slow:write(request("/slow"))
+      slow:write(get("/slow"))
       moonring.sleep(0.01)
       local before = moonring.now()
-      quick:write(request("/quick"))
+      quick:write(get("/quick"))
       assert.equal(200, (read_response(quick)))
       assert.is_true(moonring.now() - before < 0.08)
       local _, body = read_response(slow)
@@ -473,7 +437,7 @@ describe("http.serve", function()
     with_server(hello, function(connect)
       for cut = 1, 40 do
         local client = connect()
-        client:write(request("/half"):sub(1, cut % 30 + 1))
+        client:write(get("/half"):sub(1, cut % 30 + 1))
         client:close()
       end
     end)
@@ -487,7 +451,7 @@ describe("http.serve", function()
       response:send(200, ("x"):rep(100000))
     end, function(connect)
       local client = connect()
-      client:write(request("/"):rep(2000))
+      client:write(get("/"):rep(2000))
       client:flush()
       assert.is_true((stands_still(function() return answered end) or 0) > 0)
       assert.is_true(answered < 1000)

@@ -223,6 +223,21 @@ describe("http.server", function()
     end)
   end)
 
+  it("dates its answers by a clock that goes on", function()
+    local parse_date = require("moonring.http.codec.conditions").parse_date
+    with_server(hello, function(connect)
+      local client = connect()
+      local function date()
+        client:write(get "/")
+        local _, _, head = read_response(client)
+        return parse_date(head:match "\r\nDate: ([^\r]+)\r\n")
+      end
+      local first = date()
+      assert.is_true(math.abs(first - os.time()) < 30)
+      assert.is_truthy(eventually(function() return date() > first end))
+    end)
+  end)
+
   it("returns what keeps it from listening", function()
     local listener = assert(net.listen {})
     local server, message, code = http.server { port = listener.port }
@@ -301,7 +316,8 @@ describe("the access log", function()
           read_all(client)
         end
       end, { timeouts = { head = 0.05, body = 0.05 }, access_log = function(entry)
-        entries[#entries + 1] = ("%s %d %d"):format(entry.line and entry.line:sub(1, 40) or entry.request.target, entry.status,
+        entries[#entries + 1] = ("%s %d %d"):format(entry.line and entry.line:sub(1, 40) or entry.request.target,
+          entry.status,
           entry.bytes)
         assert(not entry.line or #entry.line <= 256 and entry.seconds == 0)
       end })

@@ -347,6 +347,10 @@ describe("static files", function()
       assert.is_false(ok)
       assert.equal("argument", failure.code)
     end
+    local ok, failure = pcall(http.static, "/nonexistent/directory") -- when the service starts, not with its first request
+    assert.is_false(ok)
+    assert.equal("ENOENT", failure.code)
+    assert.is_truthy(failure.message:find("/nonexistent/directory", 1, true))
   end)
 end)
 

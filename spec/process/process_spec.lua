@@ -4,16 +4,14 @@ local net = require "moonring.net"
 local errors = require "moonring.errors"
 local eventually = require "spec.support.eventually"
 local support = require "spec.support.process"
+local system = require "spec.support.system"
 
 local ffi = require "ffi"
-ffi.cdef "int getpid(void); int dup(int);"
+local failures = require "spec.support.failures"
 
-local function descriptors()
-  local pipe = io.popen("ls /proc/" .. ffi.C.getpid() .. "/fd | wc -l")
-  local count = tonumber(pipe:read "*l")
-  pipe:close()
-  return count
-end
+local refused = failures.refused
+
+ffi.cdef "int getpid(void); int dup(int);"
 
 -- The states of this process's children: "S", "Z"...
 local function children()
@@ -25,13 +23,6 @@ local function children()
   end
   pipe:close()
   return states
-end
-
-local function refused(code, text, fn, ...)
-  local ok, failure = pcall(fn, ...)
-  assert.is_false(ok)
-  assert.is_true(errors.is(failure, code), tostring(failure))
-  assert.is_truthy(failure.message:find(text, 1, true), failure.message)
 end
 
 describe("process.run", function()
@@ -245,7 +236,7 @@ describe("process.spawn", function()
     file:write("\1\2\3")
     file:close()
     os.execute("chmod +x " .. directory)
-    local before = descriptors()
+    local before = system.count()
     for _, case in ipairs(cases) do
       local code, words, options = unpack(case)
       options.stdout = "pipe"
@@ -255,7 +246,7 @@ describe("process.spawn", function()
       assert.is_truthy(message:find(words, 1, true), message)
     end
     os.remove(directory)
-    assert.is_true(eventually(function() return descriptors() <= before end))
+    assert.is_true(eventually(function() return system.count() <= before end))
     assert.same({}, children())
   end)
 
@@ -270,9 +261,9 @@ describe("process.spawn", function()
     refused("argument", "descriptor 1", process.spawn, { "ls", stdout = "pip" })
     refused("argument", "umask", process.spawn, { "ls", umask = "022" })
     refused("argument", "overflow", process.run, { "ls", overflow = "no" })
-    local before = descriptors()
+    local before = system.count()
     refused("argument", "descriptor 2", process.spawn, { "ls", stdin = "pipe", stdout = "pipe", stderr = {} })
-    assert.is_true(eventually(function() return descriptors() <= before end))
+    assert.is_true(eventually(function() return system.count() <= before end))
   end)
 
   for fault, words in pairs {
@@ -427,7 +418,7 @@ describe("a process", function()
   end)
 
   it("is reaped when it has been forgotten, and leaves nothing", function()
-    local before = descriptors()
+    local before = system.count()
     for _ = 1, 20 do
       assert(process.spawn { "cat", stdin = "pipe", stdout = "pipe" })
     end
@@ -435,18 +426,18 @@ describe("a process", function()
     collectgarbage() -- which closes their pipes, so they end
     assert.is_true(eventually(function() return moonring.stats().processes == 0 end))
     assert.same({}, children())
-    assert.is_true(eventually(function() return descriptors() <= before end))
+    assert.is_true(eventually(function() return system.count() <= before end))
   end)
 
   it("comes and goes a thousand times without a trace", function()
-    local before = descriptors()
+    local before = system.count()
     local connections = moonring.stats().connections
     for i = 1, 1000 do
       local status = process.run { "true", stdout = i % 3 == 0 and "pipe" or "null", stderr = "null" }
       assert.is_true(status.ok)
     end
     assert.equal(0, moonring.stats().processes)
-    assert.is_true(eventually(function() return descriptors() <= before end))
+    assert.is_true(eventually(function() return system.count() <= before end))
     assert.is_true(eventually(function() return moonring.stats().connections == connections end))
     assert.same({}, children())
   end)

@@ -3,6 +3,9 @@ local signal = require "moonring.signal"
 local errors = require "moonring.errors"
 local support = require "spec.support.process"
 local eventually = require "spec.support.eventually"
+local failures = require "spec.support.failures"
+
+local refused = failures.refused
 
 local function send(name)
   os.execute(("kill -%s %d"):format(name, support.own_pid))
@@ -12,13 +15,6 @@ end
 local function is_caught(name, pid)
   local mask = tonumber(io.open(("/proc/%s/status"):format(pid or "self")):read("*a"):match "SigCgt:%s*(%x+)", 16)
   return math.floor(mask / 2 ^ (signal.number(name) - 1)) % 2 == 1
-end
-
-local function refused(code, text, fn, ...)
-  local ok, failure = pcall(fn, ...)
-  assert.is_false(ok)
-  assert.is_true(errors.is(failure, code), tostring(failure))
-  assert.is_truthy(failure.message:find(text, 1, true), failure.message)
 end
 
 describe("moonring.signal", function()

@@ -10,13 +10,6 @@ local function with_folder(body)
   if not ok then error(failure, 0) end
 end
 
-local function read(path)
-  local file = assert(io.open(path))
-  local text = file:read "*a"
-  file:close()
-  return text
-end
-
 describe("the history", function()
   it("keeps blocks over sessions, in a file and folders that are their owner's alone", function()
     with_folder(function(path)
@@ -51,7 +44,7 @@ describe("the history", function()
         for _, child in ipairs(children) do assert.is_true(child:wait(30)) end
       end)
       local count = 0
-      for line in read(path):gmatch "([^\n]*)\n" do
+      for line in process.read_file(path):gmatch "([^\n]*)\n" do
         count = count + 1
         local digit = line:sub(1, 1)
         assert.is_truthy(line:find("^" .. (digit .. " "):rep(100) .. "%d+$"), line)
@@ -67,7 +60,7 @@ describe("the history", function()
       histories.FILE_BYTES_MAX = 2000
       for i = 1, 300 do history:add("entry number " .. i) end
       histories.FILE_BYTES_MAX = limit
-      local text = read(path)
+      local text = process.read_file(path)
       assert.is_true(#text <= 2000)
       assert.is_truthy(text:find "entry number 300\n$")
       assert.is_truthy(text:find "^entry number %d+\n")

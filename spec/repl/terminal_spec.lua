@@ -140,7 +140,8 @@ describe("at a terminal", function()
 
     it("is the REPL's before it is that of who has subscribed to INT", with_repl(function(repl)
       repl:enter "moonring = require 'moonring'"
-      repl:enter "task = moonring.spawn(function() for name in moonring.signal('INT'):each() do print('got ' .. name) end end)"
+      repl:enter "signals = moonring.signal 'INT'"
+      repl:enter "task = moonring.spawn(function() for name in signals:each() do print('got ' .. name) end end)"
       repl:type "some text"
       repl:expect "some text$"
       repl:press "C-c"
@@ -158,9 +159,8 @@ describe("at a terminal", function()
       repl:expect "interrupted\ngot INT\n> $"
       repl:press "C-c"
       repl:expect "got INT\ngot INT\n> $"
-      repl:enter "task:cancel()"
-      repl:expect "cancel%(%)\n> $"
-      repl:enter "collectgarbage() collectgarbage()"
+      repl:enter "signals:close()"
+      repl:expect "close%(%)\n> $"
       repl:press "C-c"
       repl:expect "C%-d ends\n> $"
     end))

@@ -7,6 +7,8 @@ local errors = require "moonring.errors"
 local call = require "moonring.call"
 local process = require "spec.support.process"
 local eventually = require "spec.support.eventually"
+local settled = require("spec.support.held").settled
+local system = require "spec.support.system"
 
 local C, ffi = native.C, native.ffi
 local HERE = C.MR_CALL_HERE
@@ -14,15 +16,9 @@ local RDONLY, WRONLY_CREATE = 0, 65
 
 local directory
 
-local function shell(command)
-  local status, output = process.run(command)
-  assert(status == 0, output)
-  return output
-end
-
 local function fifo(name)
   local path = directory .. "/" .. name
-  shell("mkfifo " .. path)
+  process.shell("mkfifo " .. path)
   return path
 end
 
@@ -35,25 +31,12 @@ local function close(descriptor)
   C.mr_descriptor_close(call.begin "close", descriptor)
 end
 
-local function descriptors()
-  local pipe = io.popen("ls /proc/" .. shell("echo $PPID"):match "%d+" .. "/fd | wc -l")
-  local count = pipe:read("*n")
-  pipe:close()
-  return count
-end
-
--- The kernel owes nothing but the read that signals wake, and no slot is in use.
-local function settled()
-  local stats = moonring.stats()
-  return stats.calls == 0 and stats.operations <= 1
-end
-
 describe("a call", function()
   setup(function()
-    directory = shell("mktemp -d"):match "%S+"
+    directory = process.shell("mktemp -d"):match "%S+"
   end)
   teardown(function()
-    shell("rm -r " .. directory)
+    process.shell("rm -r " .. directory)
   end)
 
   it("gives the system call's result, data beside it, and its slot back", function()
@@ -103,21 +86,21 @@ describe("a call", function()
     local path = directory .. "/file"
     close(open(path, WRONLY_CREATE))
     moonring.sleep(0.01) -- a close goes with the next submission
-    local before = descriptors()
+    local before = system.count()
     for _ = 1, 20 do
       moonring.scope(function(scope)
         local task = scope:spawn(open, path, RDONLY)
         scope:spawn(function() task:cancel() end) -- after it has been submitted or even ended, before it is told
       end)
     end
-    assert.is_true(eventually(function() return settled() and descriptors() == before end)) -- closes go by the ring, too
+    assert.is_true(eventually(function() return settled() and system.count() == before end)) -- closes go by the ring, too
   end)
 
   it("that opens a FIFO waits for the other side without holding a thread, and can be cancelled", function()
     local path = fifo "pair"
     assert.equal(-6, open(path, 1)) -- ENXIO: nobody reads
     moonring.sleep(0.01)
-    local before = descriptors()
+    local before = system.count()
     moonring.scope(function(scope)
       local openers = {}
       for i = 1, 40 do -- more than the kernel has threads for files
@@ -128,7 +111,7 @@ describe("a call", function()
       for i = 2, 40 do
         openers[i]:cancel()
       end
-      shell(("echo hi > %s"):format(path))
+      process.shell(("echo hi > %s"):format(path))
       local _, descriptor = openers[1]:join()
       local into = buffer.allocate(10)
       assert.equal(3, call.wait(C.mr_call_read(call.begin "read", descriptor, -1, into), "read"))
@@ -138,7 +121,7 @@ describe("a call", function()
     end)
     assert.is_true(eventually(settled))
     moonring.sleep(0.01)
-    assert.equal(before, descriptors())
+    assert.equal(before, system.count())
   end)
 
   it("holds the memory that the kernel writes until its completion, whatever becomes of task and buffer", function()
@@ -169,7 +152,7 @@ describe("a call", function()
       for i = 1, 32 do
         others[i] = buffer.allocate(4096):write(("o"):rep(4096)):reset_for_read()
       end
-      shell("printf lost > " .. path)
+      process.shell("printf lost > " .. path)
       moonring.sleep(0.01)
       for i = 1, 32 do
         assert.equal(("o"):rep(4096), others[i]:read_string())
@@ -293,11 +276,4 @@ describe("calls that take long", function()
       assert.is_nil(output:find "Sanitizer")
     end
   end)
-end)
-
--- What these specs have forgotten is not to be counted in others.
-teardown(function()
-  for _ = 1, 2 do
-    collectgarbage()
-  end
 end)

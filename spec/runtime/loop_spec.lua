@@ -5,15 +5,11 @@ local moonring = require "moonring"
 local net = require "moonring.net"
 local buffer = require "moonring.buffer"
 local fs = require "moonring.fs"
+local loops = require "spec.support.loops"
 
 local C, ffi = native.C, native.ffi
+local new_loop, stats = loops.new, loops.statistics
 local EAGAIN, EMSGSIZE, EPIPE, ENOENT = -11, -90, -32, -2
-
-local function new_loop(options)
-  local out = ffi.new("mr_loop *[1]")
-  assert(C.mr_loop_create(options and ffi.new("mr_loop_options", options), out) == 0)
-  return out[0]
-end
 
 local function listen(loop)
   local address = ffi.new("mr_address")
@@ -22,12 +18,6 @@ local function listen(loop)
   assert(listener >= 0)
   assert(C.mr_listener_address(loop, listener, address) == 0)
   return listener, address.port
-end
-
-local function stats(loop)
-  local out = ffi.new("mr_loop_statistics")
-  C.mr_loop_statistics_get(loop, out)
-  return out
 end
 
 -- Turns the loop beside the specs' own until `kind` has come, and returns that event's slot and result.
@@ -253,6 +243,29 @@ describe("a loop", function()
       assert.is_true(extend(loop, slot, into, 100) > 0)
       into:release()
     end)
+  end)
+
+  it("gives a number out again when its object is owed nothing and the turn is over, and never moves the others", function()
+    local loop = new_loop()
+    local ports, count = {}, 600 -- more than two blocks of slots
+    for i = 0, count - 1 do
+      local slot, port = listen(loop)
+      assert.equal(i, slot)
+      ports[slot] = port
+    end
+    for slot, port in pairs(ports) do
+      local address = ffi.new("mr_address")
+      assert.equal(0, C.mr_listener_address(loop, slot, address))
+      assert.equal(port, address.port)
+    end
+    C.mr_listener_close(loop, 5)
+    assert.equal(count, (listen(loop)))
+    repeat C.mr_loop_turn(loop, 0.001) until stats(loop).listeners == count
+    assert.equal(count + 1, (listen(loop)))
+    C.mr_loop_turn(loop, 0)
+    assert.equal(5, (listen(loop)))
+    assert.equal(0, tonumber(stats(loop).stale))
+    assert.equal(0, C.mr_loop_destroy(loop, 5))
   end)
 
   it("fires timers in order, never early, and not those that were stopped", function()

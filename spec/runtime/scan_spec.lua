@@ -320,15 +320,18 @@ describe("the host scan", function()
   end
 
   it("takes names and addresses, with a port or without", function()
-    for _, text in ipairs { "", "a", "a.example", "a.example:80", "127.0.0.1:65535", "a:", "a:0", "[::1]", "[2001:DB8::1]:443",
+    for _, text in ipairs { "", "a", "a.example", "a.example:80", "127.0.0.1:65535", "a:", "a:0", "[::1]",
+      "[2001:DB8::1]:443",
       "[::ffff:1.2.3.4]", "a-b_c~d", "%41", "x!$&'()*+,;=" } do
       assert.is_true(is_host(text), text)
     end
   end)
 
   it("refuses what has another end, two colons, or a port that is none", function()
-    for _, text in ipairs { "a:1:2", "::1", "a:65536", "a:99999999999", "a:x", "a:8 ", "a:-1", "a b", "a/b", "u@a", "a?b", "a#b",
-      "[::1", "[]", "[:]", "[::1]x", "[::1]:x", "[::g]", "[a", "a]", "a[", "\0", "a\0", "\xc3\xa9", "a\\b", "[::1]]", "[[::1]]" } do
+    for _, text in ipairs { "a:1:2", "::1", "a:65536", "a:99999999999", "a:x", "a:8 ", "a:-1", "a b", "a/b", "u@a", "a?b",
+      "a#b",
+      "[::1", "[]", "[:]", "[::1]x", "[::1]:x", "[::g]", "[a", "a]", "a[", "\0", "a\0", "\xc3\xa9", "a\\b", "[::1]]",
+        "[[::1]]" } do
       assert.is_false(is_host(text), text)
     end
   end)

@@ -5,6 +5,7 @@ local native = require "moonring.native"
 local moonring = require "moonring"
 local buffer = require "moonring.buffer"
 local connections = require "moonring.net.connection"
+local loops = require "spec.support.loops"
 local system = require "spec.support.system"
 
 local C, ffi = native.C, native.ffi
@@ -12,9 +13,7 @@ local EAGAIN = -11
 
 -- Runs body(loop, slot of the pipe's reading end in a loop of its own, a connection that writes to it).
 local function with_pipe(options, body)
-  local out = ffi.new("mr_loop *[1]")
-  assert(C.mr_loop_create(ffi.new("mr_loop_options", options), out) == 0)
-  local loop = out[0]
+  local loop = loops.new(options)
   moonring.scope(function(scope)
     local reader, writer = system.pipe()
     local slot = C.mr_stream_open(loop, reader, 0)
@@ -22,12 +21,6 @@ local function with_pipe(options, body)
     body(loop, slot, scope:own(assert(connections.open(writer))))
   end)
   assert.equal(0, C.mr_loop_destroy(loop, 5)) -- with the read in flight
-end
-
-local function statistics(loop)
-  local out = ffi.new("mr_loop_statistics")
-  C.mr_loop_statistics_get(loop, out)
-  return out
 end
 
 -- The next bytes, turning the loop for them.
@@ -113,10 +106,8 @@ describe("a stream's read of its own", function()
   end)
 
   it("waits for memory where there is none, and goes on when there is some", function()
-    local out = ffi.new("mr_loop *[1]")
     local options = { receive_plain = 2, receive_buffers = 2, receive_buffer_bytes = 64, memory_limit_bytes = 16777216 }
-    assert(C.mr_loop_create(ffi.new("mr_loop_options", options), out) == 0)
-    local loop = out[0]
+    local loop = loops.new(options)
     local held, count = ffi.new("mr_iovec[4096]"), 0
     while count < 4096 and C.mr_iovec_alloc(C.mr_loop_memory(loop), 32768, 0, 1, 0, held[count]) == 1 do
       count = count + 1
@@ -147,13 +138,13 @@ end)
 describe("opening a stream", function()
   it("counts as a connection, and is given back by its close", function()
     with_pipe({}, function(loop, slot)
-      assert.equal(1, tonumber(statistics(loop).connections))
+      assert.equal(1, tonumber(loops.statistics(loop).connections))
       C.mr_connection_close(loop, slot, 1)
       assert.equal(-9, C.mr_stream_open(loop, 1999, 0))
       for _ = 1, 5 do
         C.mr_loop_turn(loop, 0)
       end
-      assert.equal(0, tonumber(statistics(loop).connections))
+      assert.equal(0, tonumber(loops.statistics(loop).connections))
     end)
   end)
 end)

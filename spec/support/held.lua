@@ -109,4 +109,10 @@ function M.settle(before, seconds, made_at)
   end
 end
 
+--- Whether the kernel owes nothing but the read that wakes the loop, and no call is under way.
+function M.settled()
+  local statistics = moonring.stats()
+  return statistics.calls == 0 and statistics.operations <= 1
+end
+
 return M

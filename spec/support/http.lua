@@ -3,6 +3,7 @@
 local moonring = require "moonring"
 local http = require "moonring.http"
 local net = require "moonring.net"
+local assert = require "luassert"
 
 local M = {}
 
@@ -50,6 +51,20 @@ function M.ask(connect, text)
   local client = connect()
   client:write(text)
   return M.read_response(client)
+end
+
+--- Sends a request in two pieces, cut at every place, and asserts that each time the answer is that content.
+function M.assert_answer_at_every_split(connect, text, content)
+  local client = connect()
+  for split = 1, #text - 1 do
+    client:write(text:sub(1, split))
+    client:flush()
+    moonring.sleep(0)
+    client:write(text:sub(split + 1))
+    local status, body = M.read_response(client)
+    assert.equal(200, status)
+    assert.equal(content, body)
+  end
 end
 
 return M

@@ -25,10 +25,19 @@ function M.command(...)
   return table.concat(words, " ")
 end
 
-local function read_file(path)
+-- The contents of a file, "" where there is none.
+local function text_of(path)
   local file = io.open(path)
   if not file then return "" end
   local text = file:read("*a")
+  file:close()
+  return text
+end
+
+--- The contents of a file.
+function M.read_file(path)
+  local file = assert(io.open(path))
+  local text = file:read "*a"
   file:close()
   return text
 end
@@ -40,6 +49,13 @@ function M.run(command)
   pipe:close()
   local output, status = text:match("^(.*)status=(%d+)\n$")
   return tonumber(status), output
+end
+
+--- Runs a shell command that must go well. Returns its output.
+function M.shell(command)
+  local status, output = M.run(command)
+  assert(status == 0, output)
+  return output
 end
 
 --- Runs a command with a system call of it or of its children made to fail. The leak checker of the sanitizer build
@@ -62,7 +78,7 @@ end
 
 --- All that it has written so far.
 function Process:output()
-  return read_file(self.path)
+  return text_of(self.path)
 end
 
 --- Waits until its output matches the pattern and returns the captures; raises after `seconds` (default 10).
@@ -78,7 +94,7 @@ function Process:expect(pattern, seconds)
 end
 
 function Process:is_running()
-  local stat = read_file("/proc/" .. self.pid .. "/stat")
+  local stat = text_of("/proc/" .. self.pid .. "/stat")
   return stat ~= "" and stat:match("%) (%a)") ~= "Z"
 end
 
@@ -98,7 +114,7 @@ end
 
 --- A figure from its /proc status, in KiB: "VmRSS", "VmHWM".
 function Process:memory(name)
-  return tonumber(read_file("/proc/" .. self.pid .. "/status"):match(name .. ":%s*(%d+)"))
+  return tonumber(text_of("/proc/" .. self.pid .. "/status"):match(name .. ":%s*(%d+)"))
 end
 
 function Process:close()

@@ -29,13 +29,11 @@ end
 function M.start(scope, command, options)
   options = options or {}
   local self = setmetatable({ socket = os.tmpname() }, Terminal) -- which tmux puts its socket in the place of
-  self:tmux("-f", "/dev/null", "new-session", "-d", "-x", tostring(options.columns or 80), "-y",
-    tostring(options.rows or 24), "cat")
-  self:tmux("set-option", "-g", "remain-on-exit", "on")
-  self:tmux("set-option", "-g", "history-limit", "5000")
   -- The shell around it keeps the exit status; a trap that does something is not inherited.
   self.status = os.tmpname()
-  self:tmux("respawn-pane", "-k", ("exec sh -c %s"):format(process.quote(
+  self:tmux("-f", "/dev/null", "new-session", "-d", "-x", tostring(options.columns or 80), "-y",
+    tostring(options.rows or 24), "cat", ";", "set-option", "-g", "remain-on-exit", "on", ";", "set-option", "-g",
+    "history-limit", "5000", ";", "respawn-pane", "-k", ("exec sh -c %s"):format(process.quote(
     ("trap : INT; export TERM=%s; %s; echo $? >%s"):format(options.term or "screen-256color", command, self.status))))
   return scope:own(self)
 end

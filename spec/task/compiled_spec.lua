@@ -27,7 +27,7 @@ local prelude = [[
 local function run(script)
   return moonring.scope(function(scope)
     local child = process.start(scope, process.command("-e", prelude .. script))
-    local aborts, flushes, bytes = child:expect("aborts=(%d+) flushes=(%d+) bytes=(%d+)")
+    local aborts, flushes, bytes = child:expect("aborts=(%d+) flushes=(%d+) bytes=(%d+)", 60)
     return tonumber(aborts), tonumber(flushes), tonumber(bytes)
   end)
 end

@@ -10,7 +10,7 @@ local run, counts = specs.run, specs.counts
 local PRELUDE = [[
 local moonring, fs, test = require "moonring", require "moonring.fs", require "moonring.test"
 local function touch(name) assert(fs.write_file(name, "")) end
-local function await(name) assert(test.eventually(function() return fs.exists(name) end, 9), "there is no " .. name) end
+local function await(name) assert(test.eventually(function() return fs.exists(name) end, 50), "there is no " .. name) end
 ]]
 
 -- The places of texts in a text, in order; fails where one is missing.
@@ -44,7 +44,7 @@ describe("moonring test --jobs", function()
         it("is pending", function() pending "b waits" end)
         teardown(function() touch "b_has_ended" end)
       ]],
-    }, "--jobs=2 --output=TAP")
+    }, "--jobs=2 --deadline=60 --output=TAP")
     assert.equal(1, status)
     assert_in_order(output, { "not ok 1 - begins first and ends last", "# ./a_spec.lua @ 4", "./a_spec.lua:8: Expected",
       "ok 2 - runs while a does", "not ok 3 - breaks", "./b_spec.lua:9: b has failed", "SKIP ./b_spec.lua:10: b waits",
@@ -126,13 +126,10 @@ describe("moonring test --jobs", function()
       ["deeper/d_spec.lua"] = "it('six', function() end)",
     }
     local cases = {
-      { "--helper=./helper.lua --tags=tag", "2 0 0 0" },
       { "--helper=./helper.lua --filter-out=three", "4 0 0 0" },
-      { "--filter='two' --filter=four", "2 0 0 0" },
+      { "--helper=./helper.lua --tags=tag --exclude-pattern=b_spec", "1 0 0 0" },
       { "--pattern=_test", "1 0 0 0" },
-      { "--exclude-pattern=[ab]_spec", "1 0 0 0" },
       { "-C deeper", "1 0 0 0" },
-      { "-e '_G.helped = \"from helper\"' --filter=one --repeat=3", "1 0 0 0" },
       { "--no-keep-going --filter=three --filter=six", "0 0 1 0" },
     }
     for _, case in ipairs(cases) do
@@ -140,7 +137,7 @@ describe("moonring test --jobs", function()
       assert.equal(case[2], counts(output), case[1] .. "\n" .. output)
       assert.equal(case[2]:find "^%d+ 0 0" and 0 or 1, status)
     end
-    local _, output = run(files, "--jobs=2 -e '_G.helped = \"from helper\"' --filter=one --repeat=3")
+    local _, output = run(files, "--jobs=2 -e '_G.helped = \"from helper\"' --filter='one #tag' --repeat=3")
     assert.equal(3, select(2, output:gsub("1 success / 0 failures", "")))
     _, output = run(files, "--jobs=2 --list")
     assert_in_order(output, { "one #tag", "three", "six" })
@@ -166,7 +163,8 @@ describe("moonring test --jobs", function()
         end)
       ]],
     }
-    local status, output = process.run(("cd %s && %s --jobs=2 . | tr -d x+ | uniq -c"):format(folder, process.command "test"))
+    local command = "cd %s && %s --jobs=2 --deadline=60 . | tr -d x+ | uniq -c"
+    local status, output = process.run(command:format(folder, process.command "test"))
     specs.remove(folder)
     assert.equal("2 0 0 0", counts(output))
     assert.equal(0, status)

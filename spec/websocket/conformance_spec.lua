@@ -195,7 +195,8 @@ for number, payload in ipairs(valid) do
   end
   add(name .. " in fragments of a byte", bytes, { "text " .. payload })
 end
-local invalid = { KOSME .. "\237\160\128edited", "\128", "\191", "\128\191\128", "\192 ", "\193\191", "\224 ", "\240 ", "\248 ",
+local invalid = { KOSME .. "\237\160\128edited", "\128", "\191", "\128\191\128", "\192 ", "\193\191", "\224 ", "\240 ",
+  "\248 ",
   "\252 ", "\192", "\224\128", "\240\128\128", "\223", "\239\191", "\247\191\191", "\254", "\255", "\254\254\255\255",
   "\192\175", "\224\128\175", "\240\128\128\175", "\248\128\128\128\175", "\252\128\128\128\128\175", "\193\191",
   "\224\159\191", "\240\143\191\191", "\192\128", "\224\128\128", "\237\160\128", "\237\191\191", "\237\160\128\237\176\128",
@@ -236,7 +237,8 @@ for _, size in ipairs { 65537, 262144, 1048576 } do
     if size / part < 10000 then
       local frames = {}
       for at = 1, size, part do
-        frames[#frames + 1] = frame(at == 1 and 2 or 0, ("\254"):rep(math.min(part, size - at + 1)), { fin = at + part > size })
+        frames[#frames + 1] = frame(at == 1 and 2 or 0, ("\254"):rep(math.min(part, size - at + 1)),
+          { fin = at + part > size })
       end
       add(("9.3 binary of %d in fragments of %d"):format(size, part), frames, { "binary " .. ("\254"):rep(size) })
     end
@@ -281,9 +283,9 @@ end
 
 for _, role in ipairs { "server", "client" } do
   describe("a WebSocket's " .. role .. " answers as the Autobahn suite wants:", function()
-    for _, section in ipairs(sections) do
-      it(section.title, function()
-        for _, case in ipairs(section) do
+    for _, cases in ipairs(sections) do
+      it(cases.title, function()
+        for _, case in ipairs(cases) do
           check(role, case)
         end
       end)
@@ -352,7 +354,8 @@ describe("permessage-deflate as the Autobahn suite wants it:", function()
       for _, size in ipairs { 16, 64, 256, 1024, 4096, 16384, 65536, 131072 } do
         local data = ("compress me "):rep(math.ceil(size / 12)):sub(1, size)
         local compress, stream = compressor(15)
-        local answers = joined(converse(role, { bytes_of({ text(compress(data), { rsv = 0x40 }), BYE }, role) }, options(role)))
+        local answers = joined(converse(role, { bytes_of({ text(compress(data), { rsv = 0x40 }), BYE }, role) },
+          options(role)))
         stream:close()
         assert.equal(2, #answers)
         assert.is_true(inflated(answers[1]:sub(6)) == data)
@@ -386,7 +389,8 @@ describe("permessage-deflate as the Autobahn suite wants it:", function()
     for name, frames in pairs {
       ["a Ping that claims to be compressed"] = { ping("", { rsv = 0x40 }) },
       ["a Close that claims to be compressed"] = { close("\3\232", { rsv = 0x40 }) },
-      ["RSV1 in a continuation"] = { text("\242\72\205", { fin = false, rsv = 0x40 }), more("\201\201\7\0", { rsv = 0x40 }) },
+      ["RSV1 in a continuation"] = { text("\242\72\205", { fin = false, rsv = 0x40 }), more("\201\201\7\0",
+        { rsv = 0x40 }) },
       ["RSV2 beside RSV1"] = { text("\242\72\205\201\201\7\0", { rsv = 0x60 }) },
     } do
       it("13 " .. role .. ", refuses " .. name, function()
@@ -407,7 +411,8 @@ describe("permessage-deflate as the Autobahn suite wants it:", function()
     end)
 
     it("13 " .. role .. ", refuses what is no deflate, and bombs", function()
-      assert.same({ "close 1007" }, converse(role, { bytes_of({ text("\255\255\255", { rsv = 0x40 }) }, role) }, options(role)))
+      assert.same({ "close 1007" }, converse(role, { bytes_of({ text("\255\255\255", { rsv = 0x40 }) }, role) },
+        options(role)))
       local compress, stream = compressor(15)
       local bomb = compress(("\0"):rep(20000000))
       stream:close()

@@ -25,26 +25,12 @@ local function read(pieces, options)
   options = options or {}
   options.role = "server"
   options.inflation = deflate.inflation(15, options.fresh ~= false)
-  local reader, out, parts = messages.reader(options), {}, {}
-  for _, piece in ipairs(pieces) do
-    local input = wire.input(piece)
-    while true do
-      local what, detail, value = reader:next(input)
-      if what == nil then break end
-      if what == "part" then
-        parts[#parts + 1] = detail:to_string()
-        if value then out[#out + 1], parts = table.concat(parts), {} end
-      elseif what == false then
-        out[#out + 1] = ("refused %d: %s"):format(detail, value)
-        input:release()
-        reader:close()
-        return out
-      end
-    end
-    input:release()
-  end
-  reader:close()
-  return out
+  local out, parts = {}, {}
+  return wire.feed(messages.reader(options), pieces, out, function(what, detail, value)
+    if what == "control" then return end
+    parts[#parts + 1] = detail:to_string()
+    if value then out[#out + 1], parts = table.concat(parts), {} end
+  end)
 end
 
 describe("compressed websocket messages", function()

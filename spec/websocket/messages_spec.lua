@@ -12,31 +12,19 @@ end
 local function read(pieces, options)
   options = options or {}
   options.role = "server"
-  local reader, out, message = messages.reader(options), {}, ""
-  for _, piece in ipairs(pieces) do
-    local input = wire.input(piece)
-    while true do
-      local what, detail, value = reader:next(input)
-      if what == nil then break end
-      if what == "part" then
-        message = message .. detail:to_string()
-        if value then
-          out[#out + 1] = (reader:is_text() and "text:" or "binary:") .. message
-          message = ""
-        end
-      elseif what == "control" then
-        out[#out + 1] = ("control %d:%s"):format(detail, value)
-      else
-        out[#out + 1] = ("refused %d: %s"):format(detail, value)
-        input:release()
-        reader:close()
-        return out
-      end
+  local out, message = {}, ""
+  local reader = messages.reader(options)
+  return wire.feed(reader, pieces, out, function(what, detail, value)
+    if what == "control" then
+      out[#out + 1] = ("control %d:%s"):format(detail, value)
+      return
     end
-    input:release()
-  end
-  reader:close()
-  return out
+    message = message .. detail:to_string()
+    if value then
+      out[#out + 1] = (reader:is_text() and "text:" or "binary:") .. message
+      message = ""
+    end
+  end)
 end
 
 describe("websocket messages", function()

@@ -39,6 +39,26 @@ function M.input(text)
   return buffer.allocate(math.max(#text, 1)):write(text):reset_for_read()
 end
 
+--- Feeds pieces to a reader of messages and closes it. take(what, detail, value) gets what it makes of them; a refusal is
+--- put behind `out` and ends it. Returns out.
+function M.feed(reader, pieces, out, take)
+  for _, piece in ipairs(pieces) do
+    local input = M.input(piece)
+    local what, detail, value = reader:next(input)
+    while what do
+      take(what, detail, value)
+      what, detail, value = reader:next(input)
+    end
+    input:release()
+    if what == false then
+      out[#out + 1] = ("refused %d: %s"):format(detail, value)
+      break
+    end
+  end
+  reader:close()
+  return out
+end
+
 --- Calls fn(pieces) with the text in one piece, cut once at every place, and byte by byte.
 function M.every_split(text, fn)
   fn { text }

@@ -15,11 +15,12 @@ local M = {
 }
 
 local CAPACITY_MAX = M.CAPACITY_MAX
+local ENOMEM = -12
 local lease_out = ffi.new("mr_lease *[1]")
 
 local function refuse(what, size, result)
   local _, message = errors.world(result, ("%s: %.0f bytes"):format(what, size))
-  errors.raise(result == -12 and "ENOMEM" or "argument", "%s", message)
+  errors.raise(result == ENOMEM and "ENOMEM" or "argument", "%s", message)
 end
 
 --- A lease of a pool with new memory.
@@ -35,10 +36,7 @@ function M.make(pool, what, size, alignment)
   end
   local handle = memory.handle()
   local result = C.mr_pool_make(pool, handle, size, alignment, lease_out)
-  if result == -12 then -- what has been forgotten may be enough
-    memory.collect()
-    result = C.mr_pool_make(pool, handle, size, alignment, lease_out)
-  end
+  if result == ENOMEM then result = memory.try_again(C.mr_pool_make, pool, handle, size, alignment, lease_out) end
   if result < 0 then refuse(what, size, result) end
   return lease_out[0]
 end

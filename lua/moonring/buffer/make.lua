@@ -13,6 +13,7 @@ local check_length, operand = core.check_length, core.operand
 local buffer_type, anchors = core.type, core.anchors
 local OPEN, READONLY = tonumber(C.MR_BUFFER_OPEN), tonumber(C.MR_BUFFER_READONLY)
 local ANCHORED, HEAP = tonumber(C.MR_BUFFER_ANCHORED), tonumber(C.MR_BUFFER_HEAP)
+local ENOMEM = -12
 local CAPACITY_MAX = 2147483647
 local SLAB_BYTES = C.MR_SLAB_BYTES -- a longer buffer is a mapping of its own
 local HEAP_ALIGNMENT = 8 -- what the collector's memory has anyway
@@ -50,10 +51,7 @@ function zones.native(capacity, alignment)
   local made = buffer_type()
   local handle = memory.handle()
   local result = C.mr_buffer_allocate(handle, made, capacity, alignment)
-  if result == -12 then -- what has been forgotten may be enough
-    memory.collect()
-    result = C.mr_buffer_allocate(handle, made, capacity, alignment)
-  end
+  if result == ENOMEM then result = memory.try_again(C.mr_buffer_allocate, handle, made, capacity, alignment) end
   if result < 0 then
     core.check_made(result, ("buffer.allocate: %d bytes, aligned to %d"):format(capacity, alignment))
   end

@@ -60,7 +60,10 @@ local function end_loop(policy)
   if package.loaded["moonring.memory"] then
     local memory = require "moonring.memory"
     memory.handle()
-    if memory.held() > 0 then memory.collect() end
+    if memory.held() > 0 then
+      jit.flush() -- a trace keeps the closures that it runs
+      memory.collect()
+    end
   end
   local _, held = loop.close()
   if held == 0 or policy == "ignore" then return false end

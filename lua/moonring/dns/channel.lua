@@ -88,8 +88,7 @@ function Channel:ask(name, type, on_answer, on_end)
   local number = codec.type_number(type)
   local question = C.mr_resolver_ask(self.handle, self.slot, name, number)
   if question == ENOMEM then
-    memory.collect()
-    question = C.mr_resolver_ask(self.handle, self.slot, name, number)
+    question = memory.try_again(C.mr_resolver_ask, self.handle, self.slot, name, number)
   end
   if question < 0 then return nil end
   local lookup = setmetatable({ channel = self, question = question, name = name, type = type,

@@ -18,7 +18,8 @@ local M = {
 ---@field bytes number of the response's content that were sent
 ---@field seconds number from the head to the answer
 ---@field peer string the client's address without its port; where proxies are trusted, request.client
----@field line? string the beginning of what came in the place of a request, which was refused; of the request only that is known
+--@field line? string the beginning of what came in the place of a request, which was refused; of the request only that is
+-- known
 
 ---@class moonring.http.AccessLogOptions
 ---@field path? string standard output when left out
@@ -158,7 +159,7 @@ end
 ---@return string|function|nil message_or_finish what ends it, where it has a file of its own
 ---@return string? code
 function M.open(what, trusts_proxies)
-  local log, finish, code = what, nil, nil
+  local log, finish, code = what
   if type(what) ~= "function" then
     log, finish, code = open_file(what)
     if not log then return nil, finish, code end

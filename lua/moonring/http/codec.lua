@@ -30,6 +30,7 @@ return {
   read_response = response.read,
   is_interim = response.is_interim,
   new_body = body.new,
+  view_of = body.view_of,
 
   write_response = format.write_response,
   write_response_head = write.response_head,

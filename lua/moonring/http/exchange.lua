@@ -179,18 +179,8 @@ function M.read_body(exchange)
     elseif not count then
       return refuse_body(exchange, at, problem)
     else
-      local view = exchange.view
-      if view then
-        C.mr_buffer_release(view)
-      else
-        view = buffer.new()
-        exchange.view = view
-      end
-      local position = input.position_
-      input.position_ = at
-      C.mr_buffer_slice_part(view, input, count)
-      input.position_ = position
-      return view
+      exchange.view = exchange.view or buffer.new()
+      return codec.view_of(exchange.view, input, at, count)
     end
   end
 end

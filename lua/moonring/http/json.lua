@@ -1,8 +1,8 @@
 --- moonring.http.json: JSON by lua-cjson, loaded when it is first needed.
 --
--- What cjson does otherwise than services want is made up for here where that can be: it takes strings that are not UTF-8, and an
--- empty table is an object to it. It writes fourteen digits of a number, or sixteen where it is newer than 2.1.0, so an id that
--- may be longer goes as a string.
+-- What cjson does otherwise than services want is made up for here where that can be: it takes strings that are not
+-- UTF-8, and an empty table is an object to it. It writes fourteen digits of a number, or sixteen where it is newer than
+-- 2.1.0, so an id that may be longer goes as a string.
 --
 -- cjson's defaults bound the depth of what it reads and writes to 1000; here it is 128 for reading, which no document of a
 -- service reaches and which keeps a hostile one from costing much.
@@ -65,7 +65,7 @@ end
 --- A list, as an array of JSON also when it is empty: an empty table would be written as {}.
 ---@generic T
 ---@param list T[]
----@return T[]|string list, or what stands for an empty array
+---@return T[]|string array the list, or what stands for an empty one
 function M.array(list)
   if type(list) ~= "table" then errors.raise("argument", "json.array: a list is needed, not a %s", type(list)) end
   if next(list) ~= nil then return list end

@@ -128,7 +128,7 @@ function Parts:next()
   return part
 end
 
---- What a loop calls.
+-- What a loop calls.
 function Parts:__call()
   return exchanges.raise_failure(self:next())
 end

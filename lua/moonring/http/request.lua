@@ -99,7 +99,7 @@ end
 ---@return moonring.http.Request self
 function Request:limit_body(max)
   local exchange = live(self, "request:limit_body")
-  if type(max) ~= "number" or not (max >= 0) then
+  if type(max) ~= "number" or max ~= max or max < 0 then
     errors.raise("argument", "request:limit_body: a number of bytes is needed, not %s", tostring(max))
   end
   if exchange.body_open then exchange.body:limit(max) end
@@ -110,8 +110,8 @@ local function next_chunk(self)
   return exchanges.raise_failure(self:read())
 end
 
---- Iterates over the parts of the body. A body that is cut or can't be read is raised, because a loop would end as if it were
---- whole; left alone, that becomes the answer: 400, 413.
+--- Iterates over the parts of the body. A body that is cut or can't be read is raised, because a loop would end as if it
+--- were whole; left alone, that becomes the answer: 400, 413.
 function Request:chunks()
   return next_chunk, self
 end
@@ -191,9 +191,9 @@ function Request:json(max)
   return value
 end
 
---- The parts of multipart/form-data: `for part in request:multipart() do`. Each part is to be read, or is passed over, before
---- the next one; see moonring.http.multipart. In a loop what can't be read is raised, and what is no such form, too; left
---- alone that becomes the answer: 400, 413, 415. `parts:next()` returns it.
+--- The parts of multipart/form-data: `for part in request:multipart() do`. Each part is to be read, or is passed over,
+--- before the next one; see moonring.http.multipart. In a loop what can't be read is raised, and what is no such form,
+--- too; left alone that becomes the answer: 400, 413, 415. `parts:next()` returns it.
 ---@param limits? moonring.http.MultipartLimits
 ---@return moonring.http.Parts
 function Request:multipart(limits)

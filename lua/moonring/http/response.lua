@@ -111,8 +111,8 @@ local function split_fields(fields, content_type)
   return take_all(content_type, list, fields, name)
 end
 
--- Those of the call, and those that were set before and have none of their name among them. Names are taken in any case. Vary is a
--- list to which a handler adds what its answer depends on, whatever middleware has said.
+-- Those of the call, and those that were set before and have none of their name among them. Names are taken in any case.
+-- Vary is a list to which a handler adds what its answer depends on, whatever middleware has said.
 local function join_fields(list, set)
   local given = {}
   for number = 1, #list, 2 do

@@ -1,11 +1,11 @@
 --- moonring.http.router: from a request's method and path to a handler.
 --
 -- A pattern is made of segments between slashes: text, `{name}` for any one segment that isn't empty, and at the end
--- `*name` for all that is left, which may be empty. Text goes before names, names before the rest. A path without
--- names in its pattern is found by one look into a table; the others by a tree of segments. Segments are decoded
--- after the path has been cut at its slashes, so an encoded slash stays inside of its segment, and nothing else is
--- done to a path: "..", "//" and "." are segments like others. A pattern without a route for the method is passed over: where
--- GET /users/me and DELETE /users/{id} are routes, DELETE /users/me is the second.
+-- `*name` for all that is left, which may be empty. Text goes before names, names before the rest. A path without names
+-- in its pattern is found by one look into a table; the others by a tree of segments. Segments are decoded after the path
+-- has been cut at its slashes, so an encoded slash stays inside of its segment, and nothing else is done to a path: "..",
+-- "//" and "." are segments like others. A pattern without a route for the method is passed over: where GET /users/me and
+-- DELETE /users/{id} are routes, DELETE /users/me is the second.
 --
 -- Middleware are functions (request, response, next): each calls next(request, response) or answers by itself. They
 -- are joined to their routes' handlers when the first request is routed, so a request makes no closures.

@@ -239,8 +239,9 @@ local function is_clients(exchange, failure)
   return complaint and tostring(failure):find(complaint, 1, true) ~= nil
 end
 
--- A handler has failed: the client gets a 500 when nothing has been sent, or hears what was wrong with its request. A response
--- that has been begun can't be told from a whole one unless the connection ends before its end. Whether the connection goes on.
+-- A handler has failed: the client gets a 500 when nothing has been sent, or hears what was wrong with its request. A
+-- response that has been begun can't be told from a whole one unless the connection ends before its end. Whether the
+-- connection goes on.
 local function recover(exchange, failure)
   exchange.phase = false
   local is_ours = not is_clients(exchange, failure)

@@ -160,24 +160,21 @@ function M.new(root, options)
     errors.raise("argument", "http.static: a directory's path is needed, not %s", tostring(root))
   end
   local cache = files.new(all)
-  local inside, place_at
+  local found, message, code = fs.real_path(root) -- links and all, as it is when the service starts
+  if not found then errors.raise(code, "http.static: %s", message) end
+  local inside, place_at = all.links == "inside" and found or nil, new_places(found, all)
   return function(request, response)
     local method = request.method
     if method ~= "GET" and method ~= "HEAD" then
       return response:send(405, "Method Not Allowed\n", { Allow = "GET, HEAD" })
     end
-    if not place_at then
-      local found, message, code = fs.real_path(root)
-      if not found then errors.raise(code, "http.static: %s", message) end
-      inside, place_at = all.links == "inside" and found or nil, new_places(found, all)
-    end
     local rest = request.parameters and request.parameters.path
     local place = place_at(rest and codec.percent_encode("/" .. rest, "/") or request.path)
     if not place then return refuse(response, "ENOENT") end
-    local ok, _, code = serve_place(cache, inside, place, request, response)
+    local ok, _, problem = serve_place(cache, inside, place, request, response)
     if ok then return end
-    if code == "EISDIR" then return redirect_to_directory(request, response) end
-    return refuse(response, code)
+    if problem == "EISDIR" then return redirect_to_directory(request, response) end
+    return refuse(response, problem)
   end
 end
 

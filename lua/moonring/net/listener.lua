@@ -60,17 +60,8 @@ local function listen_on(handle, where, given)
   return errors.world(slot, options.explain("listen on " .. tostring(where), list, count))
 end
 
---- Listens for connections.
----@param given moonring.ListenOptions
----@return moonring.Listener? listener
----@return string? message
----@return string? code "EADDRINUSE", "EACCES", ...
-function M.listen(given)
-  options.check_table("net.listen", given)
-  local where = address.of_options("net.listen", given) or address.refuse_options("net.listen", given)
-  local handle = loop.handle()
-  local slot, message, code = listen_on(handle, where, given)
-  if not slot then return nil, message, code end
+--- Wraps a slot of the loop. Internal.
+function M.new(handle, slot)
   local bound = address.new()
   C.mr_listener_address(handle, slot, bound)
   local self = setmetatable({
@@ -84,6 +75,20 @@ function M.listen(given)
   }, Listener)
   loop.listeners[slot] = self
   return self
+end
+
+--- Listens for connections.
+---@param given moonring.ListenOptions
+---@return moonring.Listener? listener
+---@return string? message
+---@return string? code "EADDRINUSE", "EACCES", ...
+function M.listen(given)
+  options.check_table("net.listen", given)
+  local where = address.of_options("net.listen", given) or address.refuse_options("net.listen", given)
+  local handle = loop.handle()
+  local slot, message, code = listen_on(handle, where, given)
+  if not slot then return nil, message, code end
+  return M.new(handle, slot)
 end
 
 -- Called by the loop with the slot of a new connection, or with what has ended the listener.

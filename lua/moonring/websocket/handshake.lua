@@ -4,6 +4,7 @@
 local errors = require "moonring.errors"
 local buffer = require "moonring.buffer"
 local digest = require "moonring.digest"
+local base64 = require "moonring.http.codec.base64"
 
 local M = {
   VERSION = "13",
@@ -11,13 +12,6 @@ local M = {
 
 local GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11" -- section 1.3
 local KEY_BYTES = 16
-
-local function base64(text)
-  local view = buffer.wrap(text)
-  local out = view:to_base64()
-  view:release()
-  return out
-end
 
 --- A client's Sec-WebSocket-Key.
 ---@return string

@@ -139,8 +139,8 @@ local function take_close(self, payload)
   return end_by(self, code or 1005, reason)
 end
 
--- Who sends Pings and takes no Pongs would have us queue them without end. So with a full queue only so many are added before
--- receiving waits until the peer has taken some.
+-- Who sends Pings and takes no Pongs would have us queue them without end. So with a full queue only so many are added
+-- before receiving waits until the peer has taken some.
 local function answer_ping(self, payload)
   local queued = sending.queue_control(self, frames.PONG, payload)
   if not queued or queued <= connections.WRITE_HIGH then

@@ -1,8 +1,8 @@
---- moonring.http.client.cookies: the cookies of a session: which a server may set, and which it gets back (RFC 6265bis sections 5.6
---- to 5.8).
+--- moonring.http.client.cookies: the cookies of a session: which a server may set, and which it gets back (RFC 6265bis
+--- sections 5.6 to 5.8).
 --
--- There is no list here of the names under which anybody can register ("co.uk"), so a cookie may be set for all of such a name; a
--- session that visits sites which don't trust each other wants a jar for each.
+-- There is no list here of the names under which anybody can register ("co.uk"), so a cookie may be set for all of such a
+-- name; a session that visits sites which don't trust each other wants a jar for each.
 
 local native = require "moonring.native"
 local conditions = require "moonring.http.codec.conditions"
@@ -51,7 +51,8 @@ end
 
 local function path_matches(path, of_cookie)
   if path == of_cookie then return true end
-  return path:sub(1, #of_cookie) == of_cookie and (of_cookie:sub(-1) == "/" or path:sub(#of_cookie + 1, #of_cookie + 1) == "/")
+  return path:sub(1, #of_cookie) == of_cookie and (of_cookie:sub(-1) == "/" or path:sub(#of_cookie + 1,
+    #of_cookie + 1) == "/")
 end
 
 -- A Set-Cookie field taken apart (section 5.6): name, value, attributes by lower-case name; nil where it is to be ignored.

@@ -281,14 +281,8 @@ function Exchange:read()
     elseif count == 0 then
       return nil
     else
-      local view = self.view or buffer.new()
-      self.view = view
-      C.mr_buffer_release(view)
-      local position = input.position_
-      input.position_ = at
-      C.mr_buffer_slice_part(view, input, count)
-      input.position_ = position
-      return view
+      self.view = self.view or buffer.new()
+      return codec.view_of(self.view, input, at, count)
     end
   end
 end

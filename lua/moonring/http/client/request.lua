@@ -1,10 +1,11 @@
---- moonring.http.client.request: what goes out: a request as its caller asked for it, the bytes of one exchange, and what a redirect
---- makes of it. Opens nothing.
+--- moonring.http.client.request: what goes out: a request as its caller asked for it, the bytes of one exchange, and what
+--- a redirect makes of it. Opens nothing.
 
 local errors = require "moonring.errors"
 local buffer = require "moonring.buffer"
 local clock = require "moonring.clock"
 local codec = require "moonring.http.codec"
+local base64 = require "moonring.http.codec.base64"
 local urls = require "moonring.http.client.url"
 
 local M = {}
@@ -21,13 +22,6 @@ function M.parse_url(what, text)
   local url, message = urls.parse(text)
   if not url then errors.raise("argument", "%s: %s", what, message) end
   return url
-end
-
-local function base64(text)
-  local view = buffer.wrap(text)
-  local out = view:to_base64()
-  view:release()
-  return out
 end
 
 --- The value of Authorization for a user and a password (RFC 7617).

@@ -156,7 +156,8 @@ local function next_part(self)
   return part
 end
 
---- Iterates over the parts of the content. What is cut or can't be read is raised, because a loop would end as if it were whole.
+--- Iterates over the parts of the content. What is cut or can't be read is raised, because a loop would end as if it were
+--- whole.
 function Response:chunks()
   return next_part, self
 end

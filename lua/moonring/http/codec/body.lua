@@ -23,7 +23,8 @@ local CR, LF = 13, 10
 local Body = { __name = "moonring.http.Body" }
 Body.__index = Body
 
-local DONE, FIXED, CHUNKED, UNTIL_CLOSE, TRAILERS, TOO_LONG = "done", "fixed", "chunked", "until close", "trailers", "too long"
+local DONE, FIXED, CHUNKED, UNTIL_CLOSE, TRAILERS, TOO_LONG = "done", "fixed", "chunked", "until close", "trailers",
+  "too long"
 
 --- Makes a decoder, which serves one body after the other.
 ---@return moonring.http.Body
@@ -224,6 +225,21 @@ function Body:next(buffer)
     return refuse_long(self)
   end
   return 0
+end
+
+--- Makes a view of a run that next has told of.
+---@param view ffi.cdata* mr_buffer, which is used again
+---@param buffer ffi.cdata* mr_buffer that next was given
+---@param offset integer
+---@param count integer bytes
+---@return ffi.cdata* view
+function M.view_of(view, buffer, offset, count)
+  C.mr_buffer_release(view)
+  local position = buffer.position_
+  buffer.position_ = offset
+  C.mr_buffer_slice_part(view, buffer, count)
+  buffer.position_ = position
+  return view
 end
 
 --- Tells it that the stream has ended. Result: whether the body was complete with that.

@@ -4,10 +4,10 @@ local target = require "moonring.http.codec.target"
 
 local M = {}
 
--- Behind the opening quote at `from`: the text up to the closing one, and where what follows it begins. Browsers put file names
--- into quotes without escaping backslashes (WHATWG HTML, "multipart/form-data encoding algorithm"), so a quote behind a
--- backslash closes all the same where nothing follows it; everywhere else it is taken as escaped, for what has an escaped quote
--- in it must not be able to end there and name another parameter.
+-- Behind the opening quote at `from`: the text up to the closing one, and where what follows it begins. Browsers put file
+-- names into quotes without escaping backslashes (WHATWG HTML, "multipart/form-data encoding algorithm"), so a quote
+-- behind a backslash closes all the same where nothing follows it; everywhere else it is taken as escaped, for what has
+-- an escaped quote in it must not be able to end there and name another parameter.
 local function read_quoted(text, from)
   local at, parts = from, {}
   while true do

@@ -1,5 +1,5 @@
---- moonring.http.middleware.basic_auth: user and password by the browser's own dialogue (RFC 7617). Both can be read by whoever
---- sees the connection, so it is for TLS, or for a network that is trusted.
+--- moonring.http.middleware.basic_auth: user and password by the browser's own dialogue (RFC 7617). Both can be read by
+--- whoever sees the connection, so it is for TLS, or for a network that is trusted.
 
 local errors = require "moonring.errors"
 local buffer = require "moonring.buffer"
@@ -12,7 +12,8 @@ local M = {}
 
 ---@class moonring.http.BasicAuthOptions
 ---@field users? table<string, string> passwords by user
----@field check? fun(user: string, password: string, request: moonring.http.Request): any in the place of users: whether they are
+--@field check? fun(user: string, password: string, request: moonring.http.Request): any in the place of users: whether
+-- they are
 --- let in
 ---@field realm? string what the dialogue says; default "this server"
 

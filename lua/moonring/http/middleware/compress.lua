@@ -1,5 +1,5 @@
---- moonring.http.middleware.compress: gzip for what handlers send as a whole, by send and json. What goes out in pieces is left as
---- it is, and files have their own ways (http.static).
+--- moonring.http.middleware.compress: gzip for what handlers send as a whole, by send and json. What goes out in pieces
+--- is left as it is, and files have their own ways (http.static).
 --
 -- An answer that has a secret in it beside what a stranger can choose tells its length, and with it the secret bit by bit
 -- (BREACH), so what has tokens in its pages is better left alone.

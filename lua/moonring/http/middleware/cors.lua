@@ -1,14 +1,16 @@
 --- moonring.http.middleware.cors: which pages of other origins may read answers (Fetch standard, "HTTP-CORS protocol").
 --
--- A browser asks before anything that a plain form could not do: OPTIONS with Access-Control-Request-Method, a preflight. It is
--- answered here; all else goes on, with the fields that let the page see the answer. Refusing is the browser's business.
+-- A browser asks before anything that a plain form could not do: OPTIONS with Access-Control-Request-Method, a preflight.
+-- It is answered here; all else goes on, with the fields that let the page see the answer. Refusing is the browser's
+-- business.
 
 local errors = require "moonring.errors"
 
 local M = {}
 
 ---@class moonring.http.CorsOptions
----@field origins string[]|"*"|fun(origin: string, request: moonring.http.Request): boolean whose pages: "https://example.org",
+--@field origins string[]|"*"|fun(origin: string, request: moonring.http.Request): boolean whose pages:
+-- "https://example.org",
 --- or all
 ---@field methods? string[] that they may use; default GET, HEAD, POST, PUT, PATCH and DELETE
 ---@field headers? string[] that they may send; default: what the browser asks for
@@ -33,7 +35,8 @@ local function judge_of(options)
   local origins = options.origins
   if origins == "*" then
     if options.credentials then
-      errors.raise("argument", 'http.cors: with credentials the origins are named, not "*": every page could read what is its '
+      errors.raise("argument",
+        'http.cors: with credentials the origins are named, not "*": every page could read what is its '
         .. "visitor's alone")
     end
     return function() return true end

@@ -9,7 +9,8 @@ local M = {}
 ---@class moonring.http.RateLimitOptions
 ---@field per_second number requests that a client may make for ever; 1/60 is one per minute
 ---@field burst? number so many at once after a pause; default: what 10 seconds bring, at least 1
----@field key? fun(request: moonring.http.Request): any whose requests count together; default the client's address; nil: not counted
+--@field key? fun(request: moonring.http.Request): any whose requests count together; default the client's address; nil:
+-- not counted
 ---@field clients? integer of so many is taken note; default 10000
 
 local OPTIONS = { per_second = "number", burst = "number", key = "function", clients = "number" }

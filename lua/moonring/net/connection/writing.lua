@@ -39,9 +39,8 @@ end
 -- Copies bytes into the queue: all of them or, for want of memory, none.
 local function queue_bytes(self, slot, from, count)
   local queued = C.mr_connection_write_bytes(self.handle, slot, from, count)
-  if queued == ENOMEM then -- what has been forgotten may be enough
-    memory.collect()
-    queued = C.mr_connection_write_bytes(self.handle, slot, from, count)
+  if queued == ENOMEM then
+    queued = memory.try_again(C.mr_connection_write_bytes, self.handle, slot, from, count)
   end
   return queued
 end
@@ -142,9 +141,8 @@ function Connection:reserve(count)
   if not slot then refuse_closed("reserve") end
   local room = C.mr_connection_reserve(self.handle, slot, count)
   if room ~= nil then return room end
-  if C.mr_connection_error(self.handle, slot) == 0 then -- no memory: what has been forgotten may be enough
-    memory.collect()
-    room = C.mr_connection_reserve(self.handle, slot, count)
+  if C.mr_connection_error(self.handle, slot) == 0 then -- no memory
+    room = memory.try_again(C.mr_connection_reserve, self.handle, slot, count)
     if room ~= nil then return room end
     return errors.world(ENOMEM, "write")
   end

@@ -168,10 +168,7 @@ local function send_one(self, data, to)
   end
   if to ~= nil then to = options.address_of("datagram socket:send", to) end
   local result = hand_over(self, data, to)
-  if result == ENOMEM then -- what has been forgotten may be enough
-    memory.collect()
-    result = hand_over(self, data, to)
-  end
+  if result == ENOMEM then result = memory.try_again(hand_over, self, data, to) end
   while result == EAGAIN do -- the kernel wants its completions to be taken first
     scheduler.yield()
     if not self.slot then refuse_closed("send") end
