@@ -21,7 +21,8 @@ local M = {
     "moonring", "moonring.buffer", "moonring.digest", "moonring.dns", "moonring.dns.codec", "moonring.doctor",
     "moonring.errors", "moonring.fs", "moonring.http", "moonring.http.codec", "moonring.http.json", "moonring.iovec",
     "moonring.log", "moonring.net", "moonring.net.address", "moonring.net.connection", "moonring.process", "moonring.repl",
-    "moonring.stdio", "moonring.strict", "moonring.test", "moonring.trace", "moonring.websocket", "moonring.websocket.frames",
+    "moonring.stdio", "moonring.strict", "moonring.test", "moonring.trace", "moonring.websocket",
+    "moonring.websocket.frames",
   },
 }
 

@@ -4,7 +4,8 @@ local process = require "moonring.process"
 local executable = require("spec.support.process").command():match "^'?([^' ]+)"
 
 local function run(script)
-  local status, output = process.run { executable, "-e", 'require("moonring.strict").on()', "-", input = script, stderr = "stdout" }
+  local status, output = process.run { executable, "-e", 'require("moonring.strict").on()', "-", input = script,
+    stderr = "stdout" }
   return output, status
 end
 

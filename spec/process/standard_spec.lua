@@ -304,6 +304,24 @@ describe("moonring.stdout", function()
       .. "(command line):8: stdout:write: a string or a buffer is needed, not a table\n", output)
   end)
 
+  it("raises the cancellation in a cancelled scope that prints on and on", function()
+    moonring.scope(function(scope)
+      local child = scope:own(assert(process.spawn(script([[
+        local moonring = require "moonring"
+        local ok, failure = pcall(moonring.scope, function(scope)
+          scope:cancel()
+          print "goodbye"
+          while true do print(("x"):rep(9999)) end
+        end)
+        io.stderr:write(tostring(failure.code), "\n")
+      ]], { stdout = "pipe", stderr = "pipe" }))))
+      assert.equal("cancelled\n", read_until(child.stderr, "\n"))
+      assert.equal("goodbye", child.stdout:read_line())
+      for _ in child.stdout:chunks() do end -- luacheck: ignore
+      assert.is_true(child:wait().ok)
+    end)
+  end)
+
   it("lets a write that waits be cancelled", function()
     moonring.scope(function(scope)
       local child = scope:own(assert(process.spawn(script([[
