@@ -577,7 +577,7 @@ describe("request", function()
   end)
 
   it("tells who has sent it through a proxy on a Unix socket", function()
-    local net, fs = require "moonring.net", require "moonring.fs"
+    local net = require "moonring.net"
     moonring.scope(function(scope)
       local directory = scope:own(assert(fs.temporary_directory()))
       local path = directory.path .. "/socket"
