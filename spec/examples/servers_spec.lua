@@ -1,6 +1,7 @@
 local moonring = require "moonring"
 local net = require "moonring.net"
 local process = require "spec.support.process"
+local eventually = require "spec.support.eventually"
 local read_exactly = require("spec.support.stream").read_exactly
 
 -- Starts an example on a free port and returns the process and the port that it prints.
@@ -48,10 +49,9 @@ describe("examples/http_hello.lua", function()
           if client then client:close() end
         end)
       end
-      moonring.sleep(0.1)
+      assert.is_true(eventually(function() return done > 50 end))
       child:kill("TERM")
       assert.is_true(child:wait())
-      assert.is_true(done > 50)
       assert.equal(1, select(2, child:output():gsub("\n", "")), child:output())
       local _, _, code = net.connect { port = port }
       assert.equal("ECONNREFUSED", code)

@@ -22,7 +22,7 @@ end
 
 -- Turns the loop beside the specs' own until `kind` has come, and returns that event's slot and result.
 local function turn_until(loop, kind, seconds)
-  local deadline = moonring.now() + (seconds or 5)
+  local deadline = moonring.now() + (seconds or 30)
   while moonring.now() < deadline do
     local count = C.mr_loop_turn(loop, 0.001)
     assert(count >= 0)
@@ -276,10 +276,14 @@ describe("a loop", function()
     local stopped = C.mr_timer_start(loop, 0.02)
     assert.equal(0, C.mr_timer_stop(loop, stopped))
     assert.equal(ENOENT, C.mr_timer_stop(loop, stopped))
-    assert.equal(early, (turn_until(loop, C.MR_EVENT_TIMER)))
-    assert.is_true(C.mr_clock_now() - start >= 0.01)
-    assert.equal(late, (turn_until(loop, C.MR_EVENT_TIMER)))
-    assert.is_true(C.mr_clock_now() - start >= 0.03)
+    local fired = {} -- both may come in one turn when that is late
+    while #fired < 2 do
+      for i = 0, C.mr_loop_turn(loop, 1) - 1 do
+        fired[#fired + 1] = C.mr_loop_events(loop)[i].slot
+        assert.is_true(C.mr_clock_now() - start >= (#fired == 1 and 0.01 or 0.03))
+      end
+    end
+    assert.same({ early, late }, fired)
     assert.equal(0, tonumber(stats(loop).timers))
     assert.equal(0, C.mr_loop_destroy(loop, 1))
   end)

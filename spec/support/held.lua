@@ -95,11 +95,11 @@ function M.more_than(before, made_at)
   return lines
 end
 
---- Waits until nothing is held that was not then, `seconds` at most (default 5), and returns what there still is. What
+--- Waits until nothing is held that was not then, `seconds` at most (default 15), and returns what there still is. What
 --- Lua has forgotten is collected meanwhile.
 ---@return string[]
 function M.settle(before, seconds, made_at)
-  local deadline = moonring.now() + (seconds or 5)
+  local deadline = moonring.now() + (seconds or 15)
   while true do
     collectgarbage()
     moonring.sleep(0.005)

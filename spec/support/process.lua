@@ -81,9 +81,9 @@ function Process:output()
   return text_of(self.path)
 end
 
---- Waits until its output matches the pattern and returns the captures; raises after `seconds` (default 10).
+--- Waits until its output matches the pattern and returns the captures; raises after `seconds` (default 30).
 function Process:expect(pattern, seconds)
-  local deadline = moonring.now() + (seconds or 10)
+  local deadline = moonring.now() + (seconds or 30)
   while moonring.now() < deadline do
     local text = self:output()
     if text:find(pattern) then return text:match(pattern) end
@@ -102,9 +102,9 @@ function Process:kill(signal)
   os.execute(("kill -%s %d 2>/dev/null"):format(signal or "TERM", self.pid))
 end
 
---- Waits for its end. Returns whether it came within `seconds` (default 10).
+--- Waits for its end. Returns whether it came within `seconds` (default 30).
 function Process:wait(seconds)
-  local deadline = moonring.now() + (seconds or 10)
+  local deadline = moonring.now() + (seconds or 30)
   while self:is_running() do
     if moonring.now() > deadline then return false end
     moonring.sleep(0.01)

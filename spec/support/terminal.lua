@@ -57,13 +57,13 @@ function Terminal:screen(scrolled)
   return (text:gsub("[ ]+\n", "\n"):gsub("%s+$", ""))
 end
 
---- Waits until the screen matches the pattern; raises after `seconds` (default 10). Returns the captures.
+--- Waits until the screen matches the pattern; raises after `seconds` (default 30). Returns the captures.
 function Terminal:expect(pattern, seconds)
   local text
   local found = eventually(function()
     text = self:screen(true):gsub("[^\n]*Pane is dead[^\n]*", "") .. (pattern:find "> %$$" and " " or "")
     return text:find(pattern)
-  end, seconds or 10)
+  end, seconds or 30)
   if not found then error(("no screen that matches %q, but:\n%s"):format(pattern, text), 2) end
   return text:match(pattern)
 end
@@ -91,14 +91,14 @@ function Terminal:cursor()
 end
 
 --- Waits for the program's end. Returns its exit status (128 + the signal's number), nil when it is still running after
---- `seconds` (default 10).
+--- `seconds` (default 30).
 function Terminal:wait(seconds)
   return eventually(function()
     local file = io.open(self.status)
     local status = file and file:read "*n"
     if file then file:close() end
     return status
-  end, seconds or 10)
+  end, seconds or 30)
 end
 
 function Terminal:resize(columns, rows)

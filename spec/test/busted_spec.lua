@@ -178,7 +178,7 @@ describe("moonring test", function()
     ["a file"] = { "kept = require('moonring.fs').open '/dev/null'",
       "moonring%.File[^\n]*/dev/null[^\n]*, made at %./one_spec%.lua:3" },
     ["a datagram socket"] = { "kept = net.datagram {}", "moonring%.DatagramSocket[^\n]*, made at %./one_spec%.lua:3" },
-    ["a child process"] = { "kept = require('moonring.process').spawn { 'sleep', '3' }",
+    ["a child process"] = { "kept = require('moonring.process').spawn { 'sleep', '60' }",
       "moonring%.Process[^\n]*, made at %./one_spec%.lua:3" },
     ["a descriptor"] = { "kept = io.open '/dev/null'", "descriptor %d+, /dev/null" },
     ["native memory"] = { "kept = require('moonring.iovec').allocate(1000)", "1000 bytes of native memory" },
