@@ -33,6 +33,9 @@ mr_piece *mr_piece_take(mr_loop *loop) {
 }
 
 void mr_piece_give(mr_loop *loop, mr_piece *piece) {
+  if (piece->is_file)
+    close(piece->file);
+  piece->is_file = 0;
   mr_iovec_drop(&piece->iovec);
   piece->next = loop->free_pieces;
   loop->free_pieces = piece;
@@ -55,7 +58,7 @@ void mr_queue_link(mr_queue *queue, mr_piece *piece) {
 
 int mr_queue_append(mr_loop *loop, mr_queue *queue, mr_iovec *iovec) {
   uint32_t length = iovec->length;
-  if (!queue->last || mr_piece_is_file(queue->last) || !mr_iovec_extend(&queue->last->iovec, iovec)) {
+  if (!queue->last || queue->last->is_file || !mr_iovec_extend(&queue->last->iovec, iovec)) {
     mr_piece *piece = mr_piece_take(loop);
     if (!piece) {
       mr_iovec_release(iovec);
@@ -75,10 +78,7 @@ void mr_queue_drop_first(mr_loop *loop, mr_queue *queue) {
   queue->first = piece->next;
   if (!queue->first)
     queue->last = NULL;
-  if (mr_piece_is_file(piece)) {
-    close(piece->file);
-    queue->files--;
-  }
+  queue->files -= (uint32_t)piece->is_file;
   mr_piece_give(loop, piece);
 }
 
@@ -93,7 +93,7 @@ void mr_queue_consume(mr_loop *loop, mr_queue *queue, uint64_t bytes) {
   while (bytes) {
     mr_piece *piece = queue->first;
     mr_iovec *iovec = &piece->iovec;
-    if (bytes < iovec->length && mr_piece_is_file(piece)) {
+    if (bytes < iovec->length && piece->is_file) {
       piece->offset += (int64_t)bytes;
       iovec->length -= (uint32_t)bytes;
       return;

@@ -13,6 +13,7 @@ struct mr_piece {
   mr_piece *next;
   int64_t offset; /* of the file's next byte */
   int file;       /* a descriptor, the piece's own */
+  int is_file;
 };
 
 typedef struct mr_queue {
@@ -21,13 +22,8 @@ typedef struct mr_queue {
   uint32_t files; /* pieces that are of files */
 } mr_queue;
 
-/* What was moved out of a piece's iovec leaves a reference there, if a stale one, so this stays what it was. */
-static inline int mr_piece_is_file(const mr_piece *piece) {
-  return !piece->iovec.reference;
-}
-
 mr_piece *mr_piece_take(mr_loop *loop);             /* NULL: no memory */
-void mr_piece_give(mr_loop *loop, mr_piece *piece); /* releases what its iovec still holds */
+void mr_piece_give(mr_loop *loop, mr_piece *piece); /* releases what it still holds */
 void mr_pieces_destroy(mr_loop *loop);
 
 void mr_queue_link(mr_queue *queue, mr_piece *piece);                 /* its bytes are for the caller to count */

@@ -190,6 +190,7 @@ int mr_output_append_file(mr_loop *loop, mr_connection *connection, int fd, int6
     return -ENOMEM;
   piece->iovec = (mr_iovec){.length = length};
   piece->file = fd;
+  piece->is_file = 1;
   piece->offset = offset;
   mr_queue_link(&connection->output, piece);
   connection->output.files++;
@@ -253,7 +254,7 @@ uint8_t *mr_connection_reserve(mr_loop *loop, int slot, uint32_t length) {
   if (mr_output_check(connection))
     return NULL;
   mr_piece *last = connection->output.last;
-  uint8_t *room = last && !mr_piece_is_file(last) ? mr_iovec_room(&last->iovec, length) : NULL;
+  uint8_t *room = last && !last->is_file ? mr_iovec_room(&last->iovec, length) : NULL;
   if (!room) {
     uint32_t bytes = length < RESERVE_BYTES ? RESERVE_BYTES : length;
     if (mr_iovec_alloc(loop->memory, bytes, 0, 1, 0, &connection->reserved) != 1)

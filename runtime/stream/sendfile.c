@@ -42,10 +42,10 @@ static int check_socket(const mr_connection *connection) {
 /* One call for what stands first in the queue: memory up to the next file, or a file. Result: bytes, or negative errno. */
 static int64_t front_send(mr_connection *connection, uint64_t most) {
   const mr_piece *piece = connection->output.first;
-  if (!mr_piece_is_file(piece)) {
+  if (!piece->is_file) {
     struct iovec parts[SEND_IOVECS_MAX];
     struct msghdr message = {.msg_iov = parts};
-    for (; piece && !mr_piece_is_file(piece) && message.msg_iovlen < SEND_IOVECS_MAX; piece = piece->next)
+    for (; piece && !piece->is_file && message.msg_iovlen < SEND_IOVECS_MAX; piece = piece->next)
       parts[message.msg_iovlen++] = (struct iovec){piece->iovec.data, piece->iovec.length};
     ssize_t sent = sendmsg(connection->fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL | (piece ? MSG_MORE : 0));
     return sent < 0 ? -errno : sent;
@@ -69,7 +69,7 @@ static int files_send(mr_loop *loop, mr_connection *connection) {
     sent = front_send(connection, BYTES_AT_ONCE - (connection->sent - before));
     if (sent < 0)
       break;
-    loop->statistics.bytes_from_files += mr_piece_is_file(connection->output.first) ? (uint64_t)sent : 0;
+    loop->statistics.bytes_from_files += connection->output.first->is_file ? (uint64_t)sent : 0;
     mr_output_took(loop, connection, (uint64_t)sent);
   }
   fcntl(connection->fd, F_SETFL, flags);
