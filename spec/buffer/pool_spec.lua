@@ -118,6 +118,7 @@ describe("a pool", function()
   end)
 
   it("allocates nothing on the Lua heap in a compiled loop", function()
+    if kinds.traced then return pending "trace mode looks at every call, in Lua" end
     local pool = buffer.pool { size = 64, max_bytes = 4096 }
     local function work(rounds)
       for i = 1, rounds do

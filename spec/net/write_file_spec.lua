@@ -252,8 +252,9 @@ describe("a wait for a file to go out", function()
       until not ok
       assert.equal("deadline", failure.code)
       local after = client:statistics()
-      assert.equal(after.queued, failure.queued)
-      assert.equal(after.sent - before.sent - before.queued, failure.sent)
+      local taken = after.sent - before.sent -- first of what had been queued before
+      assert.equal(math.max(taken - before.queued, 0), failure.sent)
+      assert.equal(after.queued - math.max(before.queued - taken, 0), failure.queued)
       assert.is_true(failure.queued > 0 and failure.sent + failure.queued <= #BIG)
       -- What is queued still goes out, and the connection is as sound as before.
       local queued = client:queued()
