@@ -321,6 +321,12 @@ describe("static files", function()
       assert.equal("12", content)
       assert.equal("text/x-own", field(head, "Content-Type"))
       assert.equal("ENOENT", select(2, ask "/none"))
+      -- Only what reads can be told that it has the file already (RFC 9110 section 13.1.2).
+      local since = "If-Modified-Since: Fri, 01 Jan 2100 00:00:00 GMT\r\n"
+      assert.equal(304, (ask("/x", "If-None-Match: *\r\n")))
+      assert.equal(412, (ask("/x", "Content-Length: 0\r\nIf-None-Match: *\r\n", "POST")))
+      assert.equal(304, (ask("/x", since)))
+      assert.equal(200, (ask("/x", "Content-Length: 0\r\n" .. since, "POST")))
       for number = 1, 3 do -- one table of options, changed in between
         assert.equal(tostring(number), field(select(3, ask "/counted"), "X-Count"))
       end

@@ -70,12 +70,13 @@ local function lists(text, tag, is_weak)
   return false
 end
 
---- What the preconditions of a GET or HEAD make of a representation (RFC 9110 section 13.2.2).
+--- What a request's preconditions make of a representation (RFC 9110 section 13.2.2).
 ---@param field fun(name: string): string? a request's field
 ---@param tag string its entity tag
 ---@param modified integer seconds since 1970
+---@param method string
 ---@return integer? status 304 or 412, nil when the request is to be carried out
-function M.precondition(field, tag, modified)
+function M.precondition(field, tag, modified, method)
   local match = field "if-match"
   if match then
     if not lists(match, tag, false) then return 412 end
@@ -84,10 +85,10 @@ function M.precondition(field, tag, modified)
     since = since and M.parse_date(since)
     if since and modified > since then return 412 end
   end
-  local none = field "if-none-match"
+  local none, is_read = field "if-none-match", method == "GET" or method == "HEAD"
   if none then
-    if lists(none, tag, true) then return 304 end
-  else
+    if lists(none, tag, true) then return is_read and 304 or 412 end
+  elseif is_read then
     local since = field "if-modified-since"
     since = since and M.parse_date(since)
     if since and modified <= since then return 304 end

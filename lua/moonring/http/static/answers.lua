@@ -198,7 +198,7 @@ function M.send(cache, entry, options, request, response, media_type, encoding)
     text = compressed(cache, entry)
     if text then answer = compressed_answer(entry, answer) end
   end
-  local status = conditions.precondition(field, answer.tag, entry.modified)
+  local status = conditions.precondition(field, answer.tag, entry.modified, request.method)
   if status then return responses.send_list(response, status, "", answer.media_type, answer.fields) end
   if text then return responses.send_list(response, 200, text, answer.media_type, answer.fields) end
   if range and request.method == "GET" then
