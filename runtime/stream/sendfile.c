@@ -107,7 +107,8 @@ double mr_connection_write_file(mr_loop *loop, int slot, int fd, double offset, 
     close(duplicate);
     return error;
   }
-  if (!connection->sending && (error = files_send(loop, connection)))
+  /* Who waits for room is told by a completion, so with a waiter there has to be one. */
+  if (!connection->sending && !connection->write_wanted && (error = files_send(loop, connection)))
     mr_output_fail(loop, connection, error);
   return error ? error : (double)connection->output.bytes;
 }

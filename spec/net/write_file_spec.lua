@@ -89,6 +89,23 @@ describe("a file that is written to a connection", function()
     end)
   end)
 
+  it("lets who waits for the queue to go out before it go on", function()
+    with_file("0123456789", function(scope, client, server, file)
+      local received = reading(scope, server)
+      local writer = scope:spawn(function()
+        client:write "before "
+        return client:flush()
+      end)
+      scope:spawn(function() -- in the same turn: nothing is on its way yet
+        assert.equal(7, client:queued())
+        assert.is_true(client:write_file(file, 0, 10))
+      end):join()
+      assert.same({ true, true }, { writer:join() })
+      client:close()
+      assert.equal("before 0123456789", received())
+    end)
+  end)
+
   it("makes a writer wait while the peer reads nothing, and goes out behind a close", function()
     with_file(BIG, function(scope, client, server, file)
       local writer = scope:spawn(function()
