@@ -43,7 +43,7 @@ local function check_options(what, options)
     all[name] = default
   end
   for name, value in pairs(options or {}) do
-    if DEFAULTS[name] == nil then errors.raise("argument", "%s: there is no option %s", what, tostring(name)) end
+    if DEFAULTS[name] == nil then errors.refuse_option(what, name, DEFAULTS) end
     all[name] = value
   end
   if all.links ~= "inside" and all.links ~= "any" then

@@ -116,9 +116,8 @@ end
 ---@return string? code
 function Response:write_file(file, offset, length)
   local exchange = live(self, "response:write_file")
-  if type(length) ~= "number" or length < 0 then
-    errors.raise("argument", "response:write_file: the length is a number of bytes, not %s", tostring(length))
-  end
+  errors.check_offset("response:write_file", "the offset", offset)
+  errors.check_offset("response:write_file", "the length", length)
   local ready, message, code = ready_for(self, exchange, "write_file", length)
   if not ready then return ready == false or nil, message, code end
   return write_apart(exchange, length, "write_file", file, offset, length)

@@ -262,7 +262,7 @@ end
 function Socket:set(name, value)
   if not self.slot then refuse_closed("set") end
   local wanted = options.settings_of("datagram socket:set", { [name or false] = value })[1]
-  if not wanted then errors.raise("argument", "datagram socket:set: there is no option %s", tostring(name)) end
+  if not wanted then errors.refuse_option("datagram socket:set", name, options.settable) end
   local result = C.mr_datagram_set(self.handle, self.slot, wanted[2], wanted[3])
   if result < 0 then return errors.world(result, ("set %s to %d"):format(wanted[1], wanted[3])) end
   return true

@@ -115,7 +115,9 @@ local known = {
   receive_buffer = true, send_buffer = true,
 }
 for name in pairs(flags) do known[name] = true end
-for _, setting in ipairs(settings) do known[setting[1]] = true end
+--- Those that can be set later, as keys.
+M.settable = {}
+for _, setting in ipairs(settings) do known[setting[1]], M.settable[setting[1]] = true, true end
 
 --- Raises "argument" for what is no table of options, or one that has others. An empty one for nil.
 ---@return table
